@@ -1,0 +1,1 @@
+"""Who may do what: identities, memberships, sessions, API keys, roles and guards."""

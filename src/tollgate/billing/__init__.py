@@ -1,0 +1,1 @@
+"""Invoices, credit notes, their tax and their numbers."""

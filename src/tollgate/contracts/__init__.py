@@ -1,0 +1,1 @@
+"""Contracts, their milestones and deliverables, and the versions that were agreed."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: tables' common ground, one transaction per verb, one tenant per transaction."""

@@ -1,0 +1,108 @@
+"""What surrounds the content: letterhead and title on the first page, running head on the others, footer on all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tollgate.documents.components.blocks import Line, draw, height_of, lines_of
+from tollgate.documents.sheet import Sheet
+from tollgate.documents.text import clean_line
+from tollgate.documents.theme import Style, Theme
+from tollgate.documents.views import DocumentInfo, Fact, PartyView, Texts
+
+AXIS = 0.54
+"""Share of the measure where the right half begins: letterhead, facts, sums and pay link all hang on this one line."""
+_GUTTER = 18.0
+
+
+def shrink_to(style: Style, text: str, width: float, least: float = 0.55) -> Style:
+    """`style`, made smaller until `text` fits in `width`, but never below `least` of its size."""
+    natural = style.width(text)
+    return style if natural <= width else style.scaled(max(least, width / natural))
+
+
+def letterhead(sheet: Sheet, seller: PartyView) -> None:
+    """Logo, or the seller's name where there is none, at the left; the seller's address at the right."""
+    theme = sheet.theme
+    styles = theme.styles
+    width = theme.measure * (1 - AXIS)
+    logo_height = sheet.logo(theme.left, theme.top)
+    lines: list[Line] = []
+    if logo_height:
+        left = theme.top - logo_height
+        lines += lines_of(seller.name, styles.strong, width)
+    else:
+        left = draw(sheet, theme.left, theme.top, lines_of(seller.name, styles.name, theme.measure * (AXIS - 0.04)))
+    for index, text in enumerate((*seller.address, *seller.tax_ids, *seller.contact)):
+        # Address, tax identifiers and contact are told apart by a breath, not by labels.
+        starts = index in (len(seller.address), len(seller.address) + len(seller.tax_ids))
+        lines += lines_of(text, styles.small, width, 3.0 if starts and lines else 0.0)
+    right = draw(sheet, theme.right - width, theme.top, lines)
+    sheet.y = min(left, right) - 22.0
+
+
+def title_block(sheet: Sheet, title: str, number: str, headline: Fact | None, note: str) -> None:
+    """The document's name and number at the left, its one figure at the right, on a rule of the accent colour."""
+    theme = sheet.theme
+    styles = theme.styles
+    left_width = theme.measure * (0.58 if headline else 1.0)
+    lines = lines_of(title, styles.title, left_width) + lines_of(number, shrink_to(styles.number, clean_line(number), left_width), left_width)
+    height = height_of(lines)
+    if headline is not None:
+        height = max(height, styles.label.leading + styles.headline.leading + styles.small.leading)
+    top = sheet.y
+    lower = draw(sheet, theme.left, top, lines)
+    if headline is not None:
+        width = theme.measure - left_width
+        value = clean_line(headline.value)
+        big = shrink_to(styles.headline, value, width)
+        base = top - 3.0 - styles.label.leading
+        for style, text in ((styles.label, clean_line(headline.label)), (big, value), (styles.label, clean_line(note))):
+            if text:
+                fitted = shrink_to(style, text, width)
+                sheet.text_right(theme.right, base + 2.5, fitted, text)
+                base -= styles.headline.leading if style is styles.label else styles.label.leading + 3.0
+        lower = min(lower, base + styles.headline.leading)
+    sheet.y = lower - 9.0
+    sheet.rule(theme.left, theme.right, sheet.y, theme.accent, 1.4)
+    sheet.y -= 14.0
+
+
+def running_head(sheet: Sheet, seller: str, title: str) -> None:
+    """Top of every further page: who, and which document, on a hairline."""
+    theme = sheet.theme
+    style = theme.styles.small
+    base = theme.top - style.size
+    half = theme.measure / 2 - 10
+    name, which = clean_line(seller), clean_line(title)
+    sheet.text(theme.left, base, shrink_to(style, name, half, 0.3), name)
+    sheet.text_right(theme.right, base, shrink_to(style, which, half, 0.3), which)
+    sheet.rule(theme.left, theme.right, base - 7.0, theme.rule)
+    sheet.y = base - 22.0
+
+
+class Footer:
+    """Columns of small print and the page number, the same height on every page."""
+
+    def __init__(self, theme: Theme, columns: Sequence[Texts]) -> None:
+        style = theme.styles.small
+        count = max(1, len(columns))
+        self._width = (theme.measure - _GUTTER * (count - 1)) / count
+        self._columns = [[line for text in column for line in lines_of(text, style, self._width)][:12] for column in columns]
+        self._height = max((height_of(lines) for lines in self._columns), default=0.0)
+        self._theme = theme
+        self.floor = theme.bottom + style.leading + (self._height + 14.0 if self._height else 6.0) + 12.0
+        """Where content must end."""
+
+    def draw(self, sheet: Sheet, info: DocumentInfo) -> None:
+        """Put the footer on every page."""
+        theme, style = self._theme, self._theme.styles.small
+        count = len(sheet.pages)
+        for number, page in enumerate(sheet.pages, 1):
+            sheet.go_to(page)
+            top = self.floor - 12.0
+            sheet.rule(theme.left, theme.right, top, theme.rule)
+            for index, lines in enumerate(self._columns):
+                draw(sheet, theme.left + index * (self._width + _GUTTER), top - 7.0, lines)
+            text = clean_line(info.page_of.replace("{page}", str(number)).replace("{pages}", str(count)))
+            sheet.text_right(theme.right, theme.bottom, style, text)

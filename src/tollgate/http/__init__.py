@@ -1,0 +1,1 @@
+"""What HTTP needs of every route: problem details, idempotency keys, ETags, pages of lists."""

@@ -1,0 +1,175 @@
+"""The worker: claims jobs under a lease with a fencing token, runs their handlers, retries with backoff.
+
+A handler does *claim (tx) → call outside → record (tx)*. Its record goes through `Run.record()`, which finishes the job
+in the same transaction and fails when the lease was lost, so that a frozen worker's late answer changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tollgate import clock
+from tollgate.db.command import Command
+from tollgate.db.database import Database
+from tollgate.jobs.service import Job
+
+log = structlog.get_logger("tollgate.jobs")
+
+LEASE = timedelta(seconds=60)
+BACKOFF_FIRST_SECONDS = 2
+BACKOFF_MOST_SECONDS = 3600
+CHANNEL = "tollgate_job"
+
+
+class LeaseLost(Exception):
+    """Another worker took the job over; whatever this one was about to record must not happen."""
+
+
+class TryLater(Exception):
+    """Raised by a handler: nothing is wrong with the job, the world is not ready. Counts as an attempt and backs off."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One attempt at one job, handed to its handler."""
+
+    db: Database
+    job_id: UUID
+    organization_id: UUID
+    fence: int
+    attempt: int
+    last_attempt: bool
+    finished: bool = field(default=False)
+
+    @asynccontextmanager
+    async def record(self) -> AsyncIterator[AsyncSession]:
+        """The transaction that records the job's outcome and finishes it. Raises `LeaseLost`."""
+        async with self.db.transaction(self.organization_id, Command.system(self.organization_id)) as session:
+            # First, so that two workers with the same job meet here and not in the room's rows.
+            await _finish(session, self)
+            yield session
+        self.finished = True
+
+
+Handler = Callable[[Run, Any], Awaitable[None]]
+
+
+class Worker:
+    """Runs jobs until stopped. Several may run, in any number of processes."""
+
+    def __init__(self, db: Database, handlers: Mapping[type[Job], Handler], *, concurrency: int = 4, poll_seconds: float = 1.0) -> None:
+        self.db = db
+        self.kinds = {kind.kind: (kind, handler) for kind, handler in handlers.items()}
+        self.concurrency = concurrency
+        self.poll_seconds = poll_seconds
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self.last_round_at = clock.now()
+
+    async def run_forever(self) -> None:
+        """Claim and run until `stop()`; jobs under way are finished first."""
+        listener = asyncio.create_task(self._listen())
+        try:
+            while not self._stopping.is_set():
+                try:
+                    worked = await self.run_once()
+                except (OSError, DBAPIError) as error:
+                    # The database went away: wait and try again, it is restarted more often than it is lost.
+                    log.warning("database unavailable", error=type(error).__name__)
+                    worked = 0
+                self.last_round_at = clock.now()
+                if not worked:
+                    self._wake.clear()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), self.poll_seconds)
+        finally:
+            listener.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listener
+
+    def stop(self) -> None:
+        """Ask `run_forever` to end after the round under way."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run_once(self) -> int:
+        """Claim one batch and run it. Answers how many jobs were run."""
+        claimed = await self._claim()
+        await asyncio.gather(*(self._run(row) for row in claimed))
+        return len(claimed)
+
+    async def run_until_idle(self, *, rounds: int = 1000) -> None:
+        """Run until nothing is due: for tests, the sample data and one-shot commands."""
+        for _ in range(rounds):
+            if not await self.run_once():
+                return
+        raise RuntimeError("jobs kept coming")
+
+    async def _claim(self) -> list[Any]:
+        async with self.db.directory() as session:
+            rows = await session.execute(
+                text("select id, organization_id, kind, arguments, fence, attempts, max_attempts from job_claim(:limit, :now, :until)"),
+                {"limit": self.concurrency, "now": clock.now(), "until": clock.now() + LEASE},
+            )
+            return list(rows)
+
+    async def _run(self, row: Any) -> None:
+        run = Run(self.db, row.id, row.organization_id, row.fence, row.attempts, row.attempts >= row.max_attempts)
+        with structlog.contextvars.bound_contextvars(job=str(row.id), kind=row.kind, organization=str(row.organization_id)):
+            try:
+                kind, handler = self.kinds[row.kind]
+                job = msgspec.convert({**row.arguments, "organization_id": row.organization_id}, kind, strict=False)
+                await handler(run, job)
+                if not run.finished:
+                    async with run.record():
+                        pass
+            except LeaseLost:
+                log.warning("lease lost")
+            except Exception as error:  # Every failure of a handler, bugs too, must end in a retry or a visible dead job.
+                await self._failed(run, error)
+
+    async def _failed(self, run: Run, error: Exception) -> None:
+        delay = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 4 ** (run.attempt - 1))
+        run_at = clock.now() + timedelta(seconds=delay * random.uniform(0.8, 1.2))
+        described = f"{type(error).__name__}: {error}"[:500]
+        log.warning("job failed", attempt=run.attempt, error=described, exc_info=not isinstance(error, TryLater))
+        async with self.db.directory() as session:
+            await session.execute(
+                text("select job_fail(:id, :fence, :error, :run_at)"),
+                {"id": run.job_id, "fence": run.fence, "error": described, "run_at": run_at},
+            )
+
+    async def _listen(self) -> None:
+        """Wake early on NOTIFY; polling finds what a lost notification leaves."""
+        while True:
+            try:
+                async with self.db.engine.connect() as connection:
+                    raw = await connection.get_raw_connection()
+                    driver: Any = raw.driver_connection
+                    await driver.add_listener(CHANNEL, lambda *_: self._wake.set())
+                    while not driver.is_closed():
+                        await asyncio.sleep(5)
+            except (OSError, DBAPIError):
+                await asyncio.sleep(self.poll_seconds)
+
+
+async def _finish(session: AsyncSession, run: Run) -> None:
+    done = await session.execute(
+        text("select job_finish(:id, :fence, :now)"), {"id": run.job_id, "fence": run.fence, "now": clock.now()}
+    )
+    if not done.scalar_one():
+        raise LeaseLost(str(run.job_id))

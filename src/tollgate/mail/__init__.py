@@ -1,0 +1,1 @@
+"""Typed mails, their templates and the sender."""

@@ -1,0 +1,1 @@
+"""The organization that bills, the clients that buy, and their contacts."""

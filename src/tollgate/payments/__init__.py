@@ -1,0 +1,1 @@
+"""Money received: the gateway, the inbox of its events, allocation and reconciliation."""

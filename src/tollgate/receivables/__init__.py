@@ -1,0 +1,1 @@
+"""Ageing and what is overdue."""

@@ -1,0 +1,24 @@
+"""Cookies that the rest of the host cannot set or read."""
+
+from __future__ import annotations
+
+from litestar.datastructures import Cookie
+
+from tollgate.settings import Settings
+
+
+def cookie_name(settings: Settings, name: str) -> str:
+    """`__Host-<name>` on https, where a browser then insists on Secure, Path=/ and no Domain; the bare name on plain http."""
+    return f"__Host-{name}" if settings.is_https else name
+
+
+def host_cookie(settings: Settings, name: str, value: str, *, max_age: int | None = None) -> Cookie:
+    """An HttpOnly, SameSite=Lax cookie for this host alone; `max_age` in seconds, None lives as long as the browser."""
+    return Cookie(
+        key=cookie_name(settings, name), value=value, path="/", httponly=True, secure=settings.is_https, samesite="lax", max_age=max_age
+    )
+
+
+def expired_cookie(settings: Settings, name: str) -> Cookie:
+    """The cookie that removes `name` from the browser."""
+    return host_cookie(settings, name, "", max_age=0)
