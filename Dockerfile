@@ -21,7 +21,7 @@ VOLUME /var/lib/tollgate
 FROM base AS sandbox
 COPY --from=build-sandbox /opt/tollgate /opt/tollgate
 EXPOSE 8025 2525
-CMD ["tollgate-sandbox", "mail"]
+CMD ["tollgate-sandbox", "--mail-host", "0.0.0.0", "--mail-port", "8025", "--smtp-port", "2525"]
 
 FROM base AS tollgate
 COPY --from=build /opt/tollgate /opt/tollgate

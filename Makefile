@@ -2,8 +2,11 @@
 BIN := $(if $(wildcard .venv/bin/python),.venv/bin/,)
 PYTHON := $(if $(BIN),$(BIN)python,python3)
 
+# Licences that an Apache-2.0 product may depend on; the LGPL ones are used as they come, as separate packages.
+LICENCES := MIT;BSD;Apache;Mozilla Public License;MPL-2.0;PSF;Lesser General Public License;ISC
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench proof screenshots translations constraints
+.PHONY: help demo test check format bench proof screenshots translations constraints licences
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -22,8 +25,10 @@ check: ## the gate beside the tests: style, types, import order, migrations, tra
 	$(BIN)tollgate migrate --check
 	$(PYTHON) tools/translations.py --check
 	$(PYTHON) tools/constraints.py --check
-	$(BIN)pip-licenses --partial-match --summary --order=count \
-	  --allow-only='MIT;BSD;Apache;Mozilla Public License;MPL-2.0;PSF;Lesser General Public License;ISC'
+	$(BIN)pip-licenses --partial-match --allow-only='$(LICENCES)' >/dev/null
+
+licences: ## under which licence each dependency is
+	$(BIN)pip-licenses
 
 format: ## let ruff put the code in order
 	$(BIN)ruff check --fix .

@@ -240,6 +240,11 @@ language sql security definer set search_path = public, pg_temp as $$
   delete from session where organization_id = p_organization and member_id = p_member and id_sha256 is distinct from p_except
 $$;
 
+create function access_close_identity_sessions(p_identity uuid, p_except bytea) returns void
+language sql security definer set search_path = public, pg_temp as $$
+  delete from session where identity_id = p_identity and id_sha256 is distinct from p_except
+$$;
+
 create function access_organizations(p_identity uuid)
 returns table (organization_id uuid, member_id uuid, organization_name text)
 language sql stable security definer set search_path = public, pg_temp as $$
@@ -301,6 +306,11 @@ begin
   end if;
   return hits;
 end $$;
+
+create function attempt_give_back(p_bucket bytea, p_window timestamptz) returns void
+language sql security definer set search_path = public, pg_temp as $$
+  update attempt set count = greatest(count - 1, 0) where bucket = p_bucket and window_at = p_window
+$$;
 
 create function directory_organizations() returns table (organization_id uuid, created_at timestamptz)
 language sql stable security definer set search_path = public, pg_temp as $$
@@ -393,8 +403,8 @@ $$;
 """
 
 FUNCTION_NAMES = """
-access_sign_in access_open_session access_session access_close_session access_close_sessions access_organizations access_add_identity
-access_add_membership access_set_password access_password access_add_api_key access_api_key attempt_hit directory_organizations
+access_sign_in access_open_session access_session access_close_session access_close_sessions access_close_identity_sessions
+access_organizations access_add_identity access_add_membership access_set_password access_password access_add_api_key access_api_key attempt_hit attempt_give_back directory_organizations
 gateway_endpoint_of gateway_add_endpoint job_claim job_finish job_fail job_list job_requeue job_idle job_counts job_prune
 """.split()
 TRIGGER_FUNCTIONS = """
@@ -432,6 +442,7 @@ def upgrade() -> None:
     for table in DELETES:
         op.execute(f"grant delete on {table} to tollgate_app")
     op.execute("grant insert on job to tollgate_app")
+    op.execute("grant select on alembic_version to tollgate_app")
     for statement in statements(TRIGGERS) + statements(FUNCTIONS):
         # An asyncpg statement without arguments may hold ':' and '%' freely; SQLAlchemy's text() may not.
         op.get_bind().exec_driver_sql(statement)
@@ -455,3 +466,4 @@ def downgrade() -> None:
         op.execute(f"alter table {table} disable row level security")
         op.execute(f"revoke all on {table} from tollgate_app")
     op.execute("revoke all on job from tollgate_app")
+    op.execute("revoke all on alembic_version from tollgate_app")

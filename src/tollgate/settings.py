@@ -6,6 +6,7 @@ Every variable is named here and nowhere else; `docs/operations.md` explains the
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,6 +86,23 @@ class Settings:
             port=port,
             log_level=env.get("LOG_LEVEL", "info"),
         )
+
+    def with_secret(self) -> Settings:
+        """These settings with a SECRET_KEY: the given one, else one kept in the data folder, made on first use."""
+        if self.secret_key:
+            if len(self.secret_key) < 32:
+                raise Invalid(_("SECRET_KEY must have at least 32 characters"))
+            return self
+        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.data / "secret-key"
+        try:
+            # O_EXCL: of two processes that start together, one makes the key and the other reads it.
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return self.with_(secret_key=path.read_text().strip())
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        return self.with_(secret_key=path.read_text().strip())
 
     def with_(self, **changes: object) -> Settings:
         """A copy with some members changed."""

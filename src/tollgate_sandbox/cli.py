@@ -16,9 +16,9 @@ from tollgate_sandbox.sandbox import Sandbox
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or Ctrl-C. Exit status 0 after a clean end, 1 when a port is taken, 2 for wrong arguments."""
-    options = _parser().parse_args(argv)
+    options = build_parser().parse_args(argv)
     if options.webhook_secret and not options.webhook_secret.startswith("whsec_"):
-        _parser().error("--webhook-secret must begin with whsec_")
+        build_parser().error("--webhook-secret must begin with whsec_")
     try:
         asyncio.run(_run(options))
     except (OSError, ValueError) as problem:
@@ -27,13 +27,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Every option of the command line."""
     parser = argparse.ArgumentParser(
         prog="tollgate-sandbox", description="A Stripe-like server and a mail catcher on loopback. This is not Stripe; no money moves."
     )
     parser.add_argument("--stripe-port", type=int, default=0, metavar="N", help="port of the Stripe-like server (0: a free one)")
     parser.add_argument("--mail-port", type=int, default=0, metavar="N", help="port of the mail catcher's pages (0: a free one)")
     parser.add_argument("--smtp-port", type=int, default=0, metavar="N", help="port that takes mail (0: a free one)")
+    parser.add_argument(
+        "--mail-host", default="127.0.0.1", metavar="ADDRESS", help="where the mail catcher listens; a container needs 0.0.0.0"
+    )
     parser.add_argument("--webhook", metavar="URL", help="send the events of every account there")
     parser.add_argument("--webhook-secret", metavar="whsec_…", help="sign them with this (made up and printed when not given)")
     parser.add_argument("--state", type=Path, metavar="DIR", help="keep everything in this folder and find it again")
@@ -51,6 +55,7 @@ async def _run(options: argparse.Namespace) -> None:
         stripe_port=options.stripe_port,
         mail_port=options.mail_port,
         smtp_port=options.smtp_port,
+        mail_host=options.mail_host,
         state=options.state,
         latency=options.latency,
     )

@@ -10,11 +10,12 @@ import re
 import types
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
 import stripe.params
 from stripe._request_options import RequestOptions
+from typing_extensions import is_typeddict
 
 from tollgate_sandbox.errors import StripeError, parameter_error
 
@@ -89,7 +90,9 @@ def validate(form: Form, params_class: str, noun: str) -> dict[str, Any]:
 @cache
 def members(typed_dict: Any) -> dict[str, tuple[Any, bool]]:
     """Member → (type, required) of a `stripe.params` TypedDict, without the client's own request options."""
-    hints = get_type_hints(typed_dict, include_extras=True)
+    # Inherited client options name things of their own module, one of them imported for type checkers only; they are dropped below.
+    names = {**vars(stripe._request_options), "StripeContext": object}
+    hints = get_type_hints(typed_dict, localns=names, include_extras=True)
     found = {}
     for name, hint in hints.items():
         if name in RequestOptions.__annotations__:

@@ -28,11 +28,13 @@ class Sandbox:
         stripe_port: int = 0,
         mail_port: int = 0,
         smtp_port: int = 0,
+        mail_host: str = "127.0.0.1",
         state: Path | None = None,
         latency: float = 0.0,
         retry_delays: tuple[float, ...] = RETRY_DELAYS,
     ) -> None:
         self._ports = (stripe_port, mail_port, smtp_port)
+        self._mail_host = mail_host
         self._state = state
         self._latency = latency
         self._retry_delays = retry_delays
@@ -47,10 +49,10 @@ class Sandbox:
         self.stripe_server = StripeServer(self.world, self.webhooks, latency=self._latency)
         mail_pages = MailPages(self.mailbox)
         self._listeners: list[Listener] = []
-        self._smtp = SmtpListener(self.mailbox, smtp_port)
+        self._smtp = SmtpListener(self.mailbox, smtp_port, self._mail_host)
         try:
             self._listeners.append(Listener(self.stripe_server.handle, stripe_port))
-            self._listeners.append(Listener(mail_pages.handle, mail_port))
+            self._listeners.append(Listener(mail_pages.handle, mail_port, self._mail_host))
             self.stripe_url, self.mail_url = (listener.url for listener in self._listeners)
             self.world.base_url, mail_pages.base_url = self.stripe_url, self.mail_url
             self.smtp_url = await self._smtp.start()

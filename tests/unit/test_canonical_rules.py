@@ -36,13 +36,21 @@ def test_the_bytes_are_fixed_for_ever() -> None:
         RED = "red"
 
     value = {
-        "z": (1, None, True), "ä": "€\n", "rate": Decimal("20.00"), "on": date(2026, 1, 2), "colour": Colour.RED,
-        "at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1))), "id": UUID(int=1),
+        "z": (1, None, True),
+        "ä": "€\n",
+        "rate": Decimal("20.00"),
+        "on": date(2026, 1, 2),
+        "colour": Colour.RED,
+        "at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1))),
+        "id": UUID(int=1),
     }
-    assert canonical_json(value) == (
-        '{"at":"2026-01-02T02:04:05.000000Z","colour":"red","id":"00000000-0000-0000-0000-000000000001","on":"2026-01-02",'
-        '"rate":"20","z":[1,null,true],"ä":"€\\n"}'
-    ).encode()
+    assert (
+        canonical_json(value)
+        == (
+            '{"at":"2026-01-02T02:04:05.000000Z","colour":"red","id":"00000000-0000-0000-0000-000000000001","on":"2026-01-02",'
+            '"rate":"20","z":[1,null,true],"ä":"€\\n"}'
+        ).encode()
+    )
     assert sha256_hex({"a": 1}) == "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -50,8 +51,10 @@ def pointers(draft: ContractDraft) -> list[str]:
     return [problem.pointer for problem in activation_problems(draft)]
 
 
-percent_lists = st.lists(st.integers(0, 10_000), min_size=1, max_size=12).map(lambda cuts: sorted([*cuts, 0, 10_000])).map(
-    lambda cuts: [Decimal(high - low).scaleb(-2) for low, high in zip(cuts, cuts[1:], strict=False)]
+percent_lists = (
+    st.lists(st.integers(0, 10_000), min_size=1, max_size=12)
+    .map(lambda cuts: sorted([*cuts, 0, 10_000]))
+    .map(lambda cuts: [Decimal(high - low).scaleb(-2) for low, high in pairwise(cuts)])
 )
 
 
@@ -80,7 +83,12 @@ def test_fixed_amounts_stay_and_percents_are_of_the_whole_value() -> None:
 
 @pytest.mark.parametrize(
     ("last", "contingency", "words"),
-    [("599.99", "0.00", "0.01 EUR less"), ("600.01", "0.00", "0.01 EUR more"), ("500.00", "99.00", "1.00 EUR less"), ("600.00", "1.00", "1.00 EUR more")],
+    [
+        ("599.99", "0.00", "0.01 EUR less"),
+        ("600.01", "0.00", "0.01 EUR more"),
+        ("500.00", "99.00", "1.00 EUR less"),
+        ("600.00", "1.00", "1.00 EUR more"),
+    ],
 )
 def test_a_sum_that_misses_the_value_names_the_difference(last: str, contingency: str, words: str) -> None:
     draft = contract(milestone("400.00"), milestone(last), contingency=contingency)
@@ -99,8 +107,17 @@ def test_every_problem_is_named_at_its_field() -> None:
     rows = (milestone("-1.00", title=" "), MilestoneDraft(title="A"), milestone("1.00", "5"), milestone(percent="100.01"))
     draft = replace(contract(*rows), approvers=0, seller=PartyFacts(), buyer=PartyFacts())
     assert pointers(draft) == [
-        "/milestones/0/title", "/milestones/0/amount", "/milestones/1/amount", "/milestones/2/amount", "/milestones/3/percent",
-        "/approval/contact_ids", "/seller/legal_name", "/seller/country", "/buyer/legal_name", "/buyer/country", "/seller/tax_id",
+        "/milestones/0/title",
+        "/milestones/0/amount",
+        "/milestones/1/amount",
+        "/milestones/2/amount",
+        "/milestones/3/percent",
+        "/approval/contact_ids",
+        "/seller/legal_name",
+        "/seller/country",
+        "/buyer/legal_name",
+        "/buyer/country",
+        "/seller/tax_id",
     ]
     assert pointers(contract()) == ["/milestones"]
     assert pointers(contract(milestone("0.00"), milestone("1000.00"))) == []
@@ -109,9 +126,20 @@ def test_every_problem_is_named_at_its_field() -> None:
 
 @pytest.mark.parametrize(
     ("category", "rate", "pointer"),
-    [("S", "20", None), ("S", "0", "/tax/rate_percent"), ("Z", "0", None), ("Z", "5", "/tax/rate_percent"), ("E", "0", None),
-     ("E", "20", "/tax/rate_percent"), ("S", "100.5", "/tax/rate_percent"), ("S", "-1", "/tax/rate_percent"), ("AE", "0", "/tax/category"),
-     ("K", "0", "/tax/category"), ("G", "0", "/tax/category"), ("O", "0", "/tax/category")],
+    [
+        ("S", "20", None),
+        ("S", "0", "/tax/rate_percent"),
+        ("Z", "0", None),
+        ("Z", "5", "/tax/rate_percent"),
+        ("E", "0", None),
+        ("E", "20", "/tax/rate_percent"),
+        ("S", "100.5", "/tax/rate_percent"),
+        ("S", "-1", "/tax/rate_percent"),
+        ("AE", "0", "/tax/category"),
+        ("K", "0", "/tax/category"),
+        ("G", "0", "/tax/category"),
+        ("O", "0", "/tax/category"),
+    ],
 )
 def test_tax_treatments_that_work_now(category: str, rate: str, pointer: str | None) -> None:
     draft = replace(contract(milestone("1000.00")), tax=TaxTreatment(TaxCategory(category), Decimal(rate)))
@@ -153,12 +181,22 @@ DUE = date(2026, 12, 10)
 @pytest.mark.parametrize(
     ("state", "planned", "delivered", "today", "expected"),
     [
-        ("planned", 0, None, -8, Health.ON_TIME), ("planned", 0, None, -7, Health.AT_RISK), ("planned", 0, None, 0, Health.AT_RISK),
-        ("planned", 0, None, 1, Health.OVERDUE), ("in_progress", 0, None, -7, Health.ON_TIME), ("in_progress", 0, None, 0, Health.ON_TIME),
-        ("in_progress", 1, None, -30, Health.AT_RISK), ("in_progress", 0, None, 1, Health.OVERDUE),
-        ("changes_requested", 0, -20, 1, Health.OVERDUE), ("changes_requested", 0, -20, 0, Health.ON_TIME),
-        ("delivered", 9, 0, 50, Health.DONE_ON_TIME), ("delivered", -9, 1, 50, Health.DONE_LATE), ("paid", 0, 1, 50, Health.DONE_LATE),
-        ("approved", 0, 0, 50, Health.DONE_ON_TIME), ("invoiced", 0, -1, 50, Health.DONE_ON_TIME), ("cancelled", 0, None, 50, None),
+        ("planned", 0, None, -8, Health.ON_TIME),
+        ("planned", 0, None, -7, Health.AT_RISK),
+        ("planned", 0, None, 0, Health.AT_RISK),
+        ("planned", 0, None, 1, Health.OVERDUE),
+        ("in_progress", 0, None, -7, Health.ON_TIME),
+        ("in_progress", 0, None, 0, Health.ON_TIME),
+        ("in_progress", 1, None, -30, Health.AT_RISK),
+        ("in_progress", 0, None, 1, Health.OVERDUE),
+        ("changes_requested", 0, -20, 1, Health.OVERDUE),
+        ("changes_requested", 0, -20, 0, Health.ON_TIME),
+        ("delivered", 9, 0, 50, Health.DONE_ON_TIME),
+        ("delivered", -9, 1, 50, Health.DONE_LATE),
+        ("paid", 0, 1, 50, Health.DONE_LATE),
+        ("approved", 0, 0, 50, Health.DONE_ON_TIME),
+        ("invoiced", 0, -1, 50, Health.DONE_ON_TIME),
+        ("cancelled", 0, None, 50, None),
     ],
 )
 def test_health(state: str, planned: int, delivered: int | None, today: int, expected: Health | None) -> None:
@@ -176,10 +214,17 @@ def test_nothing_is_late_without_a_date() -> None:
 def test_advice() -> None:
     good = MilestoneDraft(title="A", acceptance_criteria=["works"], deliverables_expected=["report"], due_on=DUE)
     assert hints([good]) == []
-    rows = [good, replace(good, due_on=None), replace(good, due_on=DUE - timedelta(days=1), acceptance_criteria=[" "]), replace(good, deliverables_expected=())]
+    rows = [
+        good,
+        replace(good, due_on=None),
+        replace(good, due_on=DUE - timedelta(days=1), acceptance_criteria=[" "]),
+        replace(good, deliverables_expected=()),
+    ]
     assert [(hint.pointer, hint.slug) for hint in hints(rows)] == [
-        ("/milestones/1/due_on", "no-due-date"), ("/milestones/2/acceptance_criteria", "no-criteria"),
-        ("/milestones/2/due_on", "due-before-previous"), ("/milestones/3/deliverables_expected", "no-deliverable"),
+        ("/milestones/1/due_on", "no-due-date"),
+        ("/milestones/2/acceptance_criteria", "no-criteria"),
+        ("/milestones/2/due_on", "due-before-previous"),
+        ("/milestones/3/deliverables_expected", "no-deliverable"),
     ]
     assert hints([good] * 10) == []
     assert [hint.slug for hint in hints([good] * 11)] == ["many-milestones"]

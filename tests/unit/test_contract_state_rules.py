@@ -55,8 +55,16 @@ TABLE = {
 LATER = {"deliver_part", "approve_part", "deem", "supersede"}
 
 # Facts under which the guards of each event are content; some guards contradict one another, so there is one set per event.
-CONTENT = MilestoneFacts(deliverables=1, approvers=1, policy_complete=True, reason="wrong colour", signed_document=True, invoice_issued=True, payable_settled=True)
-GOOD = {event: CONTENT for event in Event} | {
+CONTENT = MilestoneFacts(
+    deliverables=1,
+    approvers=1,
+    policy_complete=True,
+    reason="wrong colour",
+    signed_document=True,
+    invoice_issued=True,
+    payable_settled=True,
+)
+GOOD = dict.fromkeys(Event, CONTENT) | {
     Event.WITHDRAW: replace(CONTENT, policy_complete=False),
     Event.REVERSE: replace(CONTENT, payable_settled=False),
     Event.CANCEL: replace(CONTENT, contract_state=ContractState.DRAFT),
@@ -198,9 +206,17 @@ def test_no_member_signs_for_the_client() -> None:
 
 
 CONTRACT_TABLE = {
-    ("draft", "send"): "sent", ("sent", "recall"): "draft", ("draft", "activate"): "active", ("sent", "activate"): "active",
-    ("active", "hold"): "on_hold", ("on_hold", "resume"): "active", ("active", "complete"): "completed", ("on_hold", "complete"): "completed",
-    ("completed", "reactivate"): "active", ("active", "terminate"): "terminated", ("on_hold", "terminate"): "terminated",
+    ("draft", "send"): "sent",
+    ("sent", "recall"): "draft",
+    ("draft", "activate"): "active",
+    ("sent", "activate"): "active",
+    ("active", "hold"): "on_hold",
+    ("on_hold", "resume"): "active",
+    ("active", "complete"): "completed",
+    ("on_hold", "complete"): "completed",
+    ("completed", "reactivate"): "active",
+    ("active", "terminate"): "terminated",
+    ("on_hold", "terminate"): "terminated",
 }
 
 

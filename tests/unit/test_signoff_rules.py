@@ -52,7 +52,12 @@ OPEN = LinkFacts(expires_at=NOW + SECOND)
 
 def round_(policy: Policy = Policy.ANY_ONE, approvers: Sequence[UUID] = (ANNA, BORIS, CHLOE), required: int = 1) -> RoundFacts:
     return RoundFacts(
-        round_id=UUID(int=9), content_sha256_hex=HASH, policy=policy, approvers=approvers, required=required, links=dict.fromkeys(approvers, OPEN)
+        round_id=UUID(int=9),
+        content_sha256_hex=HASH,
+        policy=policy,
+        approvers=approvers,
+        required=required,
+        links=dict.fromkeys(approvers, OPEN),
     )
 
 
@@ -69,14 +74,27 @@ def after(facts: RoundFacts, *contacts: UUID) -> RoundFacts:
 def test_one_approval_completes_any_one() -> None:
     signed = decide(round_(), BORIS, decision())
     assert signed == SignedOff(
-        contact_id=BORIS, kind=DecisionKind.APPROVE, content_sha256_hex=HASH, signed_name="Anna Berg", reason="", decided_at=NOW, completes=True
+        contact_id=BORIS,
+        kind=DecisionKind.APPROVE,
+        content_sha256_hex=HASH,
+        signed_name="Anna Berg",
+        reason="",
+        decided_at=NOW,
+        completes=True,
     )
     assert signed.ends
 
 
 @pytest.mark.parametrize(
     ("policy", "required", "needed"),
-    [(Policy.ANY_ONE, 1, 1), (Policy.ALL, 1, 3), (Policy.IN_ORDER, 1, 3), (Policy.K_OF_N, 1, 1), (Policy.K_OF_N, 2, 2), (Policy.K_OF_N, 3, 3)],
+    [
+        (Policy.ANY_ONE, 1, 1),
+        (Policy.ALL, 1, 3),
+        (Policy.IN_ORDER, 1, 3),
+        (Policy.K_OF_N, 1, 1),
+        (Policy.K_OF_N, 2, 2),
+        (Policy.K_OF_N, 3, 3),
+    ],
 )
 def test_a_policy_completes_with_its_last_approval_and_not_before(policy: Policy, required: int, needed: int) -> None:
     facts = round_(policy, required=required)
@@ -200,12 +218,39 @@ def test_approvals_of_strangers_do_not_count() -> None:
     assert not policy_met(Policy.ALL, [], 1, [])
 
 
-@pytest.mark.parametrize(("typed", "name"), [("  Anna   Berg ", "Anna Berg"), ("李娜", "李娜"), ("أحمد علي", "أحمد علي"), ("e\u0301va", "\u00e9va"), ("J2", "J2"), ("x" * 120, "x" * 120)])
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("  Anna   Berg ", "Anna Berg"),
+        ("李娜", "李娜"),
+        ("أحمد علي", "أحمد علي"),
+        ("e\u0301va", "\u00e9va"),
+        ("J2", "J2"),
+        ("x" * 120, "x" * 120),
+    ],
+)
 def test_names_are_cleaned(typed: str, name: str) -> None:
     assert clean_name(typed) == name
 
 
-@pytest.mark.parametrize("typed", ["", " ", "A", "x" * 121, "12", "--", "Anna\x00Berg", "Anna\nBerg", "Anna\u202eBerg", "Anna\u2066Berg", "Anna\u2028Berg", "Anna\ud800", "\u200fAnna"])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        " ",
+        "A",
+        "x" * 121,
+        "12",
+        "--",
+        "Anna\x00Berg",
+        "Anna\nBerg",
+        "Anna\u202eBerg",
+        "Anna\u2066Berg",
+        "Anna\u2028Berg",
+        "Anna\ud800",
+        "\u200fAnna",
+    ],
+)
 def test_names_that_cannot_be_shown_or_read_are_refused(typed: str) -> None:
     with pytest.raises(Invalid) as refused:
         clean_name(typed)
@@ -224,18 +269,45 @@ def test_reasons_are_needed_and_readable(typed: str) -> None:
 
 
 CONTENT = RoundContent(
-    contract_id=UUID(int=1), contract_version=1, contract_version_sha256_hex="c" * 64, milestone_id=UUID(int=2), round_number=1, title="Design",
-    description="All pages", acceptance_criteria=["works"], amount=Money(120000, "EUR"), price_basis="net", tax_category="S", tax_rate_percent="20",
-    payment_days=30, payment_from="issue", due_on=NOW.date(), message="Here it is",
+    contract_id=UUID(int=1),
+    contract_version=1,
+    contract_version_sha256_hex="c" * 64,
+    milestone_id=UUID(int=2),
+    round_number=1,
+    title="Design",
+    description="All pages",
+    acceptance_criteria=["works"],
+    amount=Money(120000, "EUR"),
+    price_basis="net",
+    tax_category="S",
+    tax_rate_percent="20",
+    payment_days=30,
+    payment_from="issue",
+    due_on=NOW.date(),
+    message="Here it is",
     deliverables=[DeliverableFacts(kind="file", title="design.pdf", sha256_hex="d" * 64, size=5)],
 )
 
 
 def test_the_hash_covers_everything_that_is_signed() -> None:
     other = {
-        "contract_id": UUID(int=7), "contract_version": 2, "contract_version_sha256_hex": "e" * 64, "milestone_id": UUID(int=7), "round_number": 2,
-        "title": "Design!", "description": "", "acceptance_criteria": [], "amount": Money(120001, "EUR"), "price_basis": "gross", "tax_category": "Z",
-        "tax_rate_percent": "10", "payment_days": 31, "payment_from": "end_of_month", "due_on": None, "message": "", "deliverables": [],
+        "contract_id": UUID(int=7),
+        "contract_version": 2,
+        "contract_version_sha256_hex": "e" * 64,
+        "milestone_id": UUID(int=7),
+        "round_number": 2,
+        "title": "Design!",
+        "description": "",
+        "acceptance_criteria": [],
+        "amount": Money(120001, "EUR"),
+        "price_basis": "gross",
+        "tax_category": "Z",
+        "tax_rate_percent": "10",
+        "payment_days": 31,
+        "payment_from": "end_of_month",
+        "due_on": None,
+        "message": "",
+        "deliverables": [],
     }
     assert set(other) == set(RoundContent.__dataclass_fields__)
     hashes = {replace(CONTENT, **{name: value}).sha256_hex() for name, value in other.items()}  # type: ignore[arg-type]

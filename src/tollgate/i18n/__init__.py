@@ -5,16 +5,18 @@
 
 from tollgate.i18n.catalogs import gettext, ngettext, translate
 from tollgate.i18n.choice import DEFAULT, SUPPORTED, choose, current_locale, direction, is_known, use_locale
-from tollgate.i18n.formats import amount, day, instant, money, number, percent, say
-from tollgate.i18n.reading import parse_amount, parse_day, parse_percent
+from tollgate.i18n.formats import amount, day, day_month, instant, money, number, percent, say
+from tollgate.i18n.reading import NumberMarks, number_marks, parse_amount, parse_day, parse_percent
 
 __all__ = [
     "DEFAULT",
+    "NumberMarks",
     "SUPPORTED",
     "amount",
     "choose",
     "current_locale",
     "day",
+    "day_month",
     "direction",
     "gettext",
     "instant",
@@ -22,6 +24,7 @@ __all__ = [
     "money",
     "ngettext",
     "number",
+    "number_marks",
     "parse_amount",
     "parse_day",
     "parse_percent",

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date, format_datetime, format_skeleton
 from babel.numbers import NumberPattern, parse_pattern
 
 from tollgate.errors import Message
@@ -85,6 +85,11 @@ def percent(value: Decimal | int) -> str:
 def day(value: date, style: DayStyle = "medium") -> str:
     """A legal day: `24 Dec 2026`; `full` adds the weekday."""
     return str(format_date(value, style, locale=babel_locale(current_locale.get())))
+
+
+def day_month(value: date) -> str:
+    """A day without its year, for axes: `24 Dec`."""
+    return str(format_skeleton("MMMd", value, locale=babel_locale(current_locale.get())))
 
 
 def instant(value: datetime, zone: str) -> str:

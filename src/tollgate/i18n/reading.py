@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from babel.numbers import get_currency_symbol, get_decimal_symbol, get_group_sym
 
 from tollgate.errors import Invalid, Message, _
 from tollgate.i18n import formats
-from tollgate.i18n.choice import babel_locale, use_locale
+from tollgate.i18n.choice import babel_locale, current_locale, use_locale
 from tollgate.money.amount import Money
 from tollgate.money.currencies import digits
 
@@ -101,7 +102,8 @@ def _too_fine(locale: str, currency: str) -> Message:
     places = digits(currency)
     if places == 0:
         return _("%(currency)s has no decimals; enter an amount like %(example)s", currency=currency, example=_example(locale, currency))
-    return _("%(currency)s has %(places)s decimals; enter an amount like %(example)s", currency=currency, places=places, example=_example(locale, currency))
+    example = _example(locale, currency)
+    return _("%(currency)s has %(places)s decimals; enter an amount like %(example)s", currency=currency, places=places, example=example)
 
 
 def _two_meanings(text: str, locale: str, currency: str, own: tuple[str, str], other: tuple[str, str]) -> Message:
@@ -117,7 +119,10 @@ def _two_meanings(text: str, locale: str, currency: str, own: tuple[str, str], o
 
 
 def parse_percent(text: str, locale: str, *, most_decimals: int = 6) -> Decimal:
-    """Read per cents (`33,34`, `33.34 %`): point and comma both mark the decimals, as no percentage here reaches a thousand. Raises `Invalid`."""
+    """Read per cents (`33,34`, `33.34 %`). Raises `Invalid`.
+
+    Point and comma both mark the decimals, as no percentage here reaches a thousand.
+    """
     bare = "".join(str(unicodedata.digit(mark)) if mark.isdecimal() else mark for mark in text.strip()[:LONGEST])
     bare = bare.translate(_ARABIC).removesuffix("%").removesuffix("٪").strip()
     found = re.fullmatch(r"(\d{1,3})(?:[.,](\d+))?", bare, re.ASCII)
@@ -147,7 +152,8 @@ def parse_day(text: str, locale: str) -> date:
     first, second, year = parts
     month_first = _month_first(locale)
     if month_first is None and first != second and first <= 12 and second <= 12:
-        raise Invalid(_("“%(typed)s” could mean two days; enter it like %(example)s", typed=bare, example=f"{year:04}-{second:02}-{first:02}"))
+        example = f"{year:04}-{second:02}-{first:02}"
+        raise Invalid(_("“%(typed)s” could mean two days; enter it like %(example)s", typed=bare, example=example))
     if month_first or (month_first is None and second > 12):
         return _date(year, first, second)
     return _date(year, second, first)
@@ -168,3 +174,25 @@ def _date(year: int, month: int, day: int) -> date:
         return date(year, month, day)
     except ValueError:
         raise Invalid(_("There is no such day; enter a date like %(example)s", example="2026-12-24")) from None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberMarks:
+    """How a reader writes numbers and days, for a script that must read them like `parse_amount`."""
+
+    decimal: str
+    group: str
+    """The other mark of point and comma."""
+    groups_by: str
+    """What thousands are really parted by (a narrow space in French)."""
+    day_order: str
+    """`dmy`, `mdy`, or `?` where the language alone does not tell."""
+
+
+def number_marks() -> NumberMarks:
+    """The marks of the present locale."""
+    tag = current_locale.get()
+    decimal, group, _theirs = _separators(tag)
+    first = _month_first(tag)
+    order = "?" if first is None else "mdy" if first else "dmy"
+    return NumberMarks(decimal, group, str(get_group_symbol(babel_locale(tag), numbering_system="latn")), order)

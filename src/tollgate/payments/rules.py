@@ -229,9 +229,7 @@ def money_missing(ours: ExpectedInvoice, theirs: ProviderInvoice) -> tuple[Misma
     return tuple(found)
 
 
-_PROVIDER_WHOLE_UNITS = frozenset(
-    ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF")
-)
+_PROVIDER_WHOLE_UNITS = frozenset(("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"))
 _PROVIDER_THREE_DIGITS = frozenset(("BHD", "JOD", "KWD", "OMR", "TND"))
 
 MINIMUM_CHARGES: Mapping[str, int] = MappingProxyType(

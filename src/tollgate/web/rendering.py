@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from litestar.status_codes import HTTP_303_SEE_OTHER
 
 from tollgate import i18n
 from tollgate.errors import Message, _
+from tollgate.i18n.formats import DayStyle, shown
+from tollgate.money.currencies import EXPONENTS
+from tollgate.web.forms import Form
 from tollgate.web.notices import Notice, NoticeKind, notice_cookie, shown_cookie
 from tollgate.web.static_files import static_url
 
@@ -77,8 +81,19 @@ def environment() -> Environment:
     )
     made.policies["ext.i18n.trimmed"] = True
     made.install_gettext_callables(i18n.gettext, i18n.ngettext, newstyle=True)  # type: ignore[attr-defined]
-    made.globals.update(_=_say, static_url=static_url, locale=i18n.current_locale.get, direction=i18n.direction, navigation=NAVIGATION)
-    made.filters.update(money=i18n.money, amount=i18n.amount, day=_day, instant=_instant, percent=i18n.percent, number=i18n.number, say=i18n.say)
+    made.globals.update(
+        _=_say,
+        static_url=static_url,
+        locale=i18n.current_locale.get,
+        direction=i18n.direction,
+        navigation=NAVIGATION,
+        number_marks=i18n.number_marks,
+        other_digits=_other_digits,
+        blank_form=lambda: Form({}, csrf_token=""),
+    )
+    made.filters.update(
+        money=i18n.money, amount=i18n.amount, day=_day, instant=i18n.instant, percent=i18n.percent, number=i18n.number, say=i18n.say
+    )
     return made
 
 
@@ -95,15 +110,17 @@ def _say(context: Context, text: Message | str, **arguments: Any) -> Any:
         return i18n.translate(text)
     if not arguments:
         return i18n.gettext(text)
-    return context.call(context.resolve("gettext"), text, **{name: i18n.formats.shown(value) for name, value in arguments.items()})
+    return context.call(context.resolve("gettext"), text, **{name: shown(value) for name, value in arguments.items()})
 
 
-def _day(value: date, style: i18n.formats.DayStyle = "medium") -> str:
+def _day(value: date, style: DayStyle = "medium") -> str:
     return i18n.day(value, "full" if style == "long" else style)
 
 
-def _instant(value: datetime, zone: str) -> str:
-    return i18n.instant(value, zone)
+@lru_cache(maxsize=1)
+def _other_digits() -> str:
+    """JSON of the currencies that do not have two digits, for `schedule-grid.js`."""
+    return json.dumps({code: places for code, places in EXPONENTS.items() if places != 2})
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
@@ -126,7 +143,7 @@ def page(
         if shell.notices:
             cookies = [*cookies, shown_cookie()]
     return Response(
-        render(template, context), media_type=MediaType.HTML, status_code=status, headers=dict(headers or {}), cookies=list(cookies)
+        render(template, {"status": status, **context}), media_type=MediaType.HTML, status_code=status, headers=dict(headers or {}), cookies=list(cookies)
     )
 
 

@@ -1,7 +1,5 @@
 """Static files under their content's hash: `/static/<hash>/tollgate.css` may be kept for a year, because a change makes a new address."""
 
-from __future__ import annotations
-
 import hashlib
 import mimetypes
 from dataclasses import dataclass

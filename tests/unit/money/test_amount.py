@@ -28,8 +28,14 @@ def test_text_and_back_is_the_same_money(minor: int, currency: str) -> None:
 @pytest.mark.parametrize(
     ("minor", "currency", "text"),
     [
-        (120000, "EUR", "1200.00"), (-5, "EUR", "-0.05"), (0, "EUR", "0.00"), (7, "JPY", "7"), (-7, "JPY", "-7"),
-        (1, "KWD", "0.001"), (12345, "KWD", "12.345"), (3, "CLF", "0.0003"),
+        (120000, "EUR", "1200.00"),
+        (-5, "EUR", "-0.05"),
+        (0, "EUR", "0.00"),
+        (7, "JPY", "7"),
+        (-7, "JPY", "-7"),
+        (1, "KWD", "0.001"),
+        (12345, "KWD", "12.345"),
+        (3, "CLF", "0.0003"),
     ],
 )
 def test_text_has_exactly_the_digits_of_the_currency(minor: int, currency: str, text: str) -> None:
@@ -39,9 +45,27 @@ def test_text_has_exactly_the_digits_of_the_currency(minor: int, currency: str, 
 @pytest.mark.parametrize(
     ("text", "currency"),
     [
-        ("1200", "EUR"), ("1200.0", "EUR"), ("1200.000", "EUR"), ("1200.00", "JPY"), ("1.00", "KWD"), ("", "EUR"), (".50", "EUR"), ("5.", "JPY"),
-        ("1,200.00", "EUR"), ("1 200.00", "EUR"), ("+1.00", "EUR"), ("--1.00", "EUR"), ("1e3", "JPY"), ("NaN", "EUR"), ("Infinity", "EUR"),
-        (" 1.00", "EUR"), ("1.00\n", "EUR"), ("١٢٠٠.٠٠", "EUR"), ("0x10", "JPY"), ("1_000.00", "EUR"), ("9" * 5000 + ".00", "EUR"),
+        ("1200", "EUR"),
+        ("1200.0", "EUR"),
+        ("1200.000", "EUR"),
+        ("1200.00", "JPY"),
+        ("1.00", "KWD"),
+        ("", "EUR"),
+        (".50", "EUR"),
+        ("5.", "JPY"),
+        ("1,200.00", "EUR"),
+        ("1 200.00", "EUR"),
+        ("+1.00", "EUR"),
+        ("--1.00", "EUR"),
+        ("1e3", "JPY"),
+        ("NaN", "EUR"),
+        ("Infinity", "EUR"),
+        (" 1.00", "EUR"),
+        ("1.00\n", "EUR"),
+        ("١٢٠٠.٠٠", "EUR"),
+        ("0x10", "JPY"),
+        ("1_000.00", "EUR"),
+        ("9" * 5000 + ".00", "EUR"),
     ],
 )
 def test_any_other_text_is_refused(text: str, currency: str) -> None:
@@ -59,7 +83,15 @@ def test_only_active_currencies_with_minor_units_are_known(code: str) -> None:
 
 def test_the_table_is_iso_and_not_display_digits() -> None:
     assert {code: digits(code) for code in ("EUR", "JPY", "KWD", "ISK", "IQD", "UGX", "MGA", "CLF", "HUF")} == {
-        "EUR": 2, "JPY": 0, "KWD": 3, "ISK": 0, "IQD": 3, "UGX": 0, "MGA": 2, "CLF": 4, "HUF": 2,
+        "EUR": 2,
+        "JPY": 0,
+        "KWD": 3,
+        "ISK": 0,
+        "IQD": 3,
+        "UGX": 0,
+        "MGA": 2,
+        "CLF": 4,
+        "HUF": 2,
     }
     assert all(len(code) == 3 and code.isascii() and code.isupper() for code in EXPONENTS)
     assert len(EXPONENTS) > 160
@@ -79,7 +111,11 @@ def test_sums_and_differences_are_exact_or_refused(one: int, other: int) -> None
 def test_money_is_ordered_by_its_count(one: int, other: int) -> None:
     left, right = Money(one, "EUR"), Money(other, "EUR")
     assert (left < right, left <= right, left > right, left >= right, left == right) == (
-        one < other, one <= other, one > other, one >= other, one == other,
+        one < other,
+        one <= other,
+        one > other,
+        one >= other,
+        one == other,
     )
     assert -left == Money(-one, "EUR")
     assert abs(left) == Money(abs(one), "EUR")

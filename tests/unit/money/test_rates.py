@@ -45,6 +45,8 @@ def test_a_share_is_rounded_once_from_the_exact_value(minor: int, percent: Decim
     assert percent_of(Money(minor, "EUR"), percent).minor == round_half_up(Fraction(minor) * Fraction(percent) / 100)
 
 
-@pytest.mark.parametrize(("minor", "percent", "share"), [(50, "1", 1), (-50, "1", -1), (49, "1", 0), (150, "1", 2), (333, "100", 333), (1000, "0.05", 1)])
+@pytest.mark.parametrize(
+    ("minor", "percent", "share"), [(50, "1", 1), (-50, "1", -1), (49, "1", 0), (150, "1", 2), (333, "100", 333), (1000, "0.05", 1)]
+)
 def test_halves_of_a_cent(minor: int, percent: str, share: int) -> None:
     assert percent_of(Money(minor, "EUR"), Decimal(percent)) == Money(share, "EUR")

@@ -1,0 +1,129 @@
+"""`create_app(settings)`: the only place that wires things together.
+
+Rooms know nothing of each other's routers or job handlers; news travels upward by the maps made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from litestar import Litestar, Response, Router, get
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+
+from tollgate import __version__
+from tollgate.access import callers
+from tollgate.db.database import Database
+from tollgate.files.storage import LocalStorage, Storage
+from tollgate.http.health import health_router
+from tollgate.jobs import Job
+from tollgate.jobs.worker import Handler, Worker
+from tollgate.mail import jobs as mail_jobs
+from tollgate.mail.transport import NoTransport, SmtpTransport, Transport
+from tollgate.settings import Settings
+from tollgate.web.csrf import Csrf
+from tollgate.web.failures import failure_response
+from tollgate.web.headers import SecurityHeadersMiddleware
+from tollgate.web.language import LanguageMiddleware
+from tollgate.web.rendering import page
+from tollgate.web.static_files import favicon, static_file
+
+MOST_BODY_BYTES = 60 * 1024 * 1024
+"""A deliverable may have 50 MB; the routes that take none say less."""
+
+
+@dataclass
+class Services:
+    """What the routes and jobs of one process share."""
+
+    settings: Settings
+    db: Database
+    storage: Storage
+    transport: Transport
+
+    @classmethod
+    def of(cls, settings: Settings) -> Services:
+        """The services that these settings name; the database's address must be known by now."""
+        if settings.database_url is None:
+            raise ValueError("the database is not running yet")
+        return cls(
+            settings,
+            Database(settings.database_url),
+            LocalStorage(settings.files_folder),
+            SmtpTransport(settings.smtp_url) if settings.smtp_url else NoTransport(),
+        )
+
+    @cached_property
+    def handlers(self) -> dict[type[Job], Handler]:
+        """Every kind of job and who does it."""
+        found: dict[type[Job], Handler] = {}
+        found.update(mail_jobs.handlers(self.transport, self.storage, {}, {}, sender=self.settings.mail_from))
+        return found
+
+    def worker(self, **options: Any) -> Worker:
+        """A worker over all rooms' jobs."""
+        return Worker(self.db, self.handlers, **options)
+
+
+@get("/api/docs", include_in_schema=False, sync_to_thread=False)
+def api_docs() -> Response[str]:
+    """Swagger UI over the description, from files of this server."""
+    return page("api_docs.html")
+
+
+def _api_routers() -> Sequence[Router]:
+    return []
+
+
+def _page_routers() -> Sequence[Router]:
+    return []
+
+
+def create_app(settings: Settings, services: Services | None = None) -> Litestar:
+    """The web application. `services` are given by tests and the demo; otherwise made from the settings."""
+    shared = services or Services.of(settings)
+    csrf = Csrf(settings.secret_key, callers.session_id_of, settings.base_url)
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        yield
+        await shared.db.close()
+
+    pages = Router(path="/", route_handlers=list(_page_routers()), guards=[csrf.guard], include_in_schema=False)
+    return Litestar(
+        route_handlers=[health_router, static_file, favicon, api_docs, *_api_routers(), pages],
+        dependencies={
+            "db": Provide(lambda: shared.db, sync_to_thread=False),
+            "settings": Provide(lambda: settings, sync_to_thread=False),
+            "storage": Provide(lambda: shared.storage, sync_to_thread=False),
+            "caller": Provide(callers.provide_caller),
+            "command": Provide(callers.provide_command),
+        },
+        middleware=[
+            DefineMiddleware(SecurityHeadersMiddleware, https=settings.is_https),
+            LanguageMiddleware,
+            DefineMiddleware(callers.CallerMiddleware, db=shared.db, settings=settings),
+        ],
+        exception_handlers={Exception: failure_response},
+        lifespan=[lifespan],
+        state=State({"csrf": csrf}),
+        openapi_config=OpenAPIConfig(
+            title="Tollgate",
+            version=__version__,
+            description="Contract milestone billing: everything the pages do. Names and shapes are stable.",
+            path="/api",
+            render_plugins=[],
+            components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description="An API key, `tg_…`")}),
+            security=[{"key": []}],
+        ),
+        request_max_body_size=MOST_BODY_BYTES,
+        debug=False,
+        pdb_on_exception=False,
+    )

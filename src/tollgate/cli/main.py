@@ -1,0 +1,121 @@
+"""The parser and the small commands; `demo`, `doctor` and `check` have modules of their own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from alembic.util import CommandError
+
+from tollgate import __version__, logs
+from tollgate.cli import runtime, serving
+from tollgate.db import migrating
+from tollgate.errors import TollgateError
+from tollgate.settings import Settings
+
+Command = Callable[[argparse.Namespace, Settings], int]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command and option; tests compare the container's start commands with it."""
+    parser = argparse.ArgumentParser(prog="tollgate", description="Contract milestone billing, self-hosted.")
+    parser.add_argument("--version", action="version", version=f"tollgate {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, does: Command, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.add_argument("--data", metavar="DIR", help="folder for the embedded database and files (or TOLLGATE_DATA)")
+        made.set_defaults(does=does)
+        return made
+
+    serve = command("serve", run_serve, "Serve the pages and the API.")
+    serve.add_argument("--host")
+    serve.add_argument("--port", type=int)
+    command("worker", run_worker, "Do the jobs: documents, mails, Stripe, reminders.")
+    migrate = command("migrate", run_migrate, "Bring the database to this release's schema.")
+    migrate.add_argument("--check", action="store_true", help="only say whether models and migrated schema agree")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point. Exit code 0 when it worked, 1 when something was refused, 2 for wrong usage."""
+    options = build_parser().parse_args(arguments)
+    try:
+        settings = Settings.from_environment(data=runtime.data_folder(options.data))
+        logs.configure(settings.log_level)
+        code = options.does(options, settings)
+    except TollgateError as error:
+        print(f"tollgate: {error.detail}", file=sys.stderr)
+        for item in error.errors:
+            print(f"  {item.pointer}: {item.detail}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+def run_serve(options: argparse.Namespace, settings: Settings) -> int:
+    """Serve until Ctrl-C or SIGTERM."""
+    settings = settings.with_(host=options.host or settings.host, port=settings.port if options.port is None else options.port)
+
+    async def serve(ready: Settings) -> None:
+        stop = asyncio.Event()
+        sock = serving.listen(ready.host, ready.port)
+        address = f"http://{ready.host}:{sock.getsockname()[1]}"
+        async with runtime.services(ready) as shared:
+            with runtime.stop_on_signals(stop):
+                async with serving.web(ready, shared, sock):
+                    print(f"Tollgate serves {address}", flush=True)
+                    await stop.wait()
+
+    with runtime.database(settings) as (ready, server):
+        if server is not None:
+            print(f"No DATABASE_URL: running on the embedded PostgreSQL in {settings.data}", flush=True)
+        asyncio.run(serve(ready))
+    return 0
+
+
+def run_worker(options: argparse.Namespace, settings: Settings) -> int:
+    """Work until Ctrl-C or SIGTERM."""
+
+    async def work(ready: Settings) -> None:
+        stop = asyncio.Event()
+        async with runtime.services(ready) as shared:
+            with runtime.stop_on_signals(stop):
+                async with serving.worker(shared):
+                    print("Tollgate's worker runs", flush=True)
+                    await stop.wait()
+
+    with runtime.database(settings) as (ready, _server):
+        asyncio.run(work(ready))
+    return 0
+
+
+def run_migrate(options: argparse.Namespace, settings: Settings) -> int:
+    """Upgrade, or check that models and schema agree."""
+    with runtime.database(settings, migrate_embedded=False) as (ready, _server):
+        url = ready.database_owner_url or ready.database_url
+        assert url is not None
+        migrating.upgrade(url)
+        if options.check:
+            try:
+                migrating.check(url)
+            except CommandError as error:
+                print(f"tollgate: {error}", file=sys.stderr)
+                return 1
+        print(f"The schema is at {migrating.newest_revision()}")
+    return 0
+
+
+def print_result(result: dict[str, object], *, as_json: bool) -> None:
+    """What a `create-…` command made, for a script or for a person."""
+    if as_json:
+        print(json.dumps({key: str(value) if isinstance(value, UUID) else value for key, value in result.items()}))
+        return
+    width = max(len(key) for key in result)
+    for key, value in result.items():
+        print(f"{key.replace('_', ' '):<{width}}  {value}")

@@ -1,0 +1,77 @@
+"""What every command needs: settings with a secret, and a database that runs and is migrated."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from tollgate.app import Services
+from tollgate.db import migrating
+from tollgate.db.embedded import EmbeddedServer, ensure_running
+from tollgate.errors import Unavailable, _
+from tollgate.settings import Settings
+
+
+@contextmanager
+def database(settings: Settings, *, migrate_embedded: bool = True) -> Iterator[tuple[Settings, EmbeddedServer | None]]:
+    """Settings whose database answers: the given one, or the embedded one, started or attached to and migrated."""
+    settings = settings.with_secret()
+    if settings.database_url is not None:
+        yield settings.with_(database_url=driver_url(settings.database_url), database_owner_url=driver_url(settings.database_owner_url)), None
+        return
+    server = ensure_running(settings.data)
+    try:
+        owner = server.url("tollgate_owner")
+        if migrate_embedded:
+            migrating.upgrade(owner)
+        yield settings.with_(database_url=server.url("tollgate_app"), database_owner_url=owner), server
+    finally:
+        server.stop()
+
+
+def driver_url(url: str | None) -> str | None:
+    """`postgres://` and `postgresql://` as the asyncpg dialect's address."""
+    if url is None:
+        return None
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+asyncpg{separator}{rest}" if scheme in {"postgres", "postgresql"} else url
+
+
+@asynccontextmanager
+async def services(settings: Settings) -> AsyncIterator[Services]:
+    """The services of one command, closed at its end. Refuses a schema of another release."""
+    assert settings.database_url is not None
+    found = await migrating.revision_of(settings.database_url)
+    if found != migrating.newest_revision():
+        raise Unavailable(
+            _("The database is at revision %(found)s and this release needs %(needed)s: run `tollgate migrate`", found=found or "-", needed=migrating.newest_revision())
+        )
+    made = Services.of(settings)
+    try:
+        yield made
+    finally:
+        await made.db.close()
+
+
+@contextmanager
+def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Set `stop` on Ctrl-C and SIGTERM instead of dying in the middle."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
+
+
+def data_folder(given: str | None) -> Path | None:
+    """`--data DIR` as a path."""
+    return Path(given) if given else None

@@ -1,0 +1,39 @@
+"""Errors as pages: what happened, in the reader's words, and the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from litestar import Request, Response
+
+from tollgate import i18n
+from tollgate.errors import NotSignedIn
+from tollgate.http.problems import Problem, as_tollgate_error, headers_of, problem_response, status_of
+from tollgate.web.rendering import page, see_other
+
+MACHINES = ("/api/", "/webhooks/", "/health/", "/metrics")
+
+
+def failure_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """The application's exception handler: JSON for machines, a page for people, the sign-in for those not signed in."""
+    path = request.url.path
+    if path.startswith(MACHINES):
+        return problem_response(request, error)
+    refused = as_tollgate_error(error)
+    if isinstance(refused, NotSignedIn):
+        here = path if request.method == "GET" and path != "/" else ""
+        return see_other(f"/sign-in?next={quote(here)}" if here else "/sign-in")
+    title = i18n.translate(refused.detail if isinstance(refused, Problem) else refused.title)
+    detail = i18n.translate(refused.detail)
+    return page(
+        "error.html",
+        status=status_of(refused),
+        headers=headers_of(refused),
+        title=title,
+        detail="" if detail == title else detail,
+        way_out=None,
+        reference=None,
+    )
+
+
