@@ -123,6 +123,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
             components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description="An API key, `tg_…`")}),
             security=[{"key": []}],
         ),
+        logging_config=None,
         request_max_body_size=MOST_BODY_BYTES,
         debug=False,
         pdb_on_exception=False,

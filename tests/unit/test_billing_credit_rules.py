@@ -186,3 +186,16 @@ def test_a_credit_takes_open_then_retained_then_paid(amount: int, open_: int, re
     assert first == min(amount, open_)
     assert second == min(amount - first, retained)
     assert 0 <= third <= paid
+
+
+def test_an_early_reduction_never_takes_more_than_a_price_that_was_rounded_down() -> None:
+    # Three gross prices of 0.03: each is 0.03 net and 0.01 tax, so the invoice rounds by -0.03.
+    rates = [TaxTreatment(TaxCategory.STANDARD, Decimal(rate)) for rate in ("20", "19", "18.5")]
+    lines = [LineInput(key=str(place), amount=euros("0.03"), tax=tax) for place, tax in enumerate(rates)]
+    document = draft_invoice(lines, PriceBasis.GROSS, "EUR")
+    assert (document.gross, document.rounding) == (euros("0.12"), euros("-0.03"))
+    credits: list[CreditTotals] = []
+    for key, net in (("0", "0.03"), ("1", "0.03"), ("2", "0.02"), ("2", "0.01")):
+        credits.append(price_reduction(document, {key: euros(net)}, credits))
+    assert [credit.payable.minor for credit in credits] == [4, 4, 1, 0]
+    assert [credit.rounding.minor for credit in credits] == [0, 0, -1, -1]

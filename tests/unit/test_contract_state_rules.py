@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tollgate.contracts.names import NAMES, name
 from tollgate.contracts.rules import (
     CONTRACT_NOT_YET,
     CONTRACT_TRANSITIONS,
@@ -84,8 +85,8 @@ def test_only_listed_moves_are_possible(state: State, event: Event) -> None:
     assert refused.value.facts["state"] == state.value
     assert refused.value.facts["event"] == event.value
     assert refused.value.facts["allowed"] == [item.value for item in possible_events(state, GOOD[event])]
-    assert state.value in str(refused.value)
-    assert event.value in str(refused.value)
+    for item in (state, event, *possible_events(state, GOOD[event])):
+        assert str(name(item)) in str(refused.value)
 
 
 def test_what_comes_later_is_data_and_never_offered() -> None:
@@ -103,10 +104,10 @@ def test_a_split_leaves_the_other_half_where_the_domain_says() -> None:
 @pytest.mark.parametrize(
     ("state", "event", "change", "reason"),
     [
-        ("planned", "start", {"contract_state": ContractState.DRAFT}, "must be active"),
-        ("planned", "start", {"contract_state": ContractState.ON_HOLD}, "must be active"),
+        ("planned", "start", {"contract_state": ContractState.DRAFT}, "must be active, and it is"),
+        ("planned", "start", {"contract_state": ContractState.ON_HOLD}, "must be active, and it is"),
         ("planned", "start", {"deposit_settled": False}, "deposit"),
-        ("planned", "deliver", {"contract_state": ContractState.ON_HOLD}, "must be active"),
+        ("planned", "deliver", {"contract_state": ContractState.ON_HOLD}, "must be active, and it is"),
         ("in_progress", "deliver", {"deliverables": 0}, "deliverable"),
         ("changes_requested", "deliver", {"approvers": 0}, "approver"),
         ("delivered", "withdraw", {"policy_complete": True}, "approved this round"),
@@ -118,7 +119,7 @@ def test_a_split_leaves_the_other_half_where_the_domain_says() -> None:
         ("approved", "reopen", {"reason": ""}, "reason"),
         ("approved", "invoice", {"live_invoices": 1}, "live invoice"),
         ("approved", "invoice", {"invoice_issued": False}, "not issued"),
-        ("approved", "invoice", {"contract_state": ContractState.ON_HOLD}, "until it is active"),
+        ("approved", "invoice", {"contract_state": ContractState.ON_HOLD}, "until the contract is active"),
         ("approved", "invoice", {"billing_held": True, "automatic": True}, "held"),
         ("invoiced", "release", {"live_invoices": 1}, "neither void"),
         ("paid", "release", {"live_invoices": 1}, "neither void"),
@@ -203,6 +204,10 @@ def test_no_member_signs_for_the_client() -> None:
         assert refused.value.slug == "role-too-small"
     require(Party.APPROVER, State.DELIVERED, Event.APPROVE)
     require(Role.VIEWER, State.PAID, Event.START)
+
+
+def test_every_state_event_and_actor_has_a_name() -> None:
+    assert set(NAMES) == {item.value for kind in (State, Event, Role, Party, ContractState, ContractEvent) for item in kind}
 
 
 CONTRACT_TABLE = {

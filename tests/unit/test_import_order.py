@@ -17,7 +17,7 @@ def lint(source: Path) -> tuple[int, str]:
     """Exit code and output of import-linter on the packages in this folder."""
     run = "import sys; from importlinter.cli import lint_imports_command as c; sys.argv = ['lint-imports', *sys.argv[1:]]; c()"
     answer = subprocess.run(
-        [sys.executable, "-c", run, "--config", str(ROOT / ".importlinter"), "--no-cache"],
+        [sys.executable, "-c", run, "--no-cache", str(ROOT / ".importlinter")],
         cwd=source,
         capture_output=True,
         text=True,

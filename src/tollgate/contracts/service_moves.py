@@ -12,6 +12,7 @@ from tollgate import audit, clock
 from tollgate.contracts import queries
 from tollgate.contracts.models import Contract, Milestone
 from tollgate.contracts.rules import ContractEvent, ContractState, Event, MilestoneFacts, Party, Role, State, next_contract_state, next_state, require
+from tollgate.db.command import ActorKind
 from tollgate.db.database import command_of
 from tollgate.errors import Stale
 
@@ -55,7 +56,8 @@ async def move(
 ) -> State:
     """Take a locked milestone through one line of the table: state, instants, version and audit trail.
 
-    `facts` carry what the guards ask for; the contract's state is filled in here. `who` defaults to the command's role.
+    `facts` carry what the guards ask for; the contract's state is filled in here. `who` defaults to the asking member's role, or the system in a job; pass `Party.SYSTEM` where a member's act
+    makes the system move a milestone.
     `data` are the members of the audit event. Raises `RoleTooSmall` or `TransitionRefused`; nothing is changed then.
     """
     state = State(milestone.state)
@@ -97,7 +99,9 @@ def require_version(present: int, version: int) -> None:
 
 def _asking(session: AsyncSession) -> Role | Party:
     command = command_of(session)
-    return Party.SYSTEM if command is None else Role(command.role)
+    if command is None or command.actor_kind is ActorKind.SYSTEM:
+        return Party.SYSTEM
+    return Role(command.role)
 
 
 def _stamp(milestone: Milestone, event: Event) -> None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from tollgate.access.rules import Role
+from tollgate.contracts.names import listed, name
 from tollgate.errors import Conflict, Message, NotAllowed, _
 
 
@@ -161,14 +162,16 @@ def contract_is_active(facts: MilestoneFacts) -> Refusal | None:
     """Hold, and every state but active, refuses start, deliver and deem."""
     if facts.contract_state is ContractState.ACTIVE:
         return None
-    return Refusal(_("the contract is %(contract_state)s; it must be active", contract_state=facts.contract_state.value))
+    return Refusal(_("the contract must be active, and it is: %(contract_state)s", contract_state=name(facts.contract_state)))
 
 
 def contract_lets_bill(facts: MilestoneFacts) -> Refusal | None:
     """Accepted work is billed even after completion or termination, but not during a hold."""
     if facts.contract_state in {ContractState.ACTIVE, ContractState.COMPLETED, ContractState.TERMINATED}:
         return None
-    return Refusal(_("the contract is %(contract_state)s; nothing is billed until it is active", contract_state=facts.contract_state.value))
+    return Refusal(
+        _("nothing is billed until the contract is active, and it is: %(contract_state)s", contract_state=name(facts.contract_state))
+    )
 
 
 def deposit_is_settled(facts: MilestoneFacts) -> Refusal | None:
@@ -333,14 +336,13 @@ class TransitionRefused(Conflict):
 
     def __init__(self, state: StrEnum, event: StrEnum, reasons: tuple[Message, ...], allowed: tuple[StrEnum, ...]) -> None:
         self.reasons = reasons
-        names = ", ".join(item.value for item in allowed) or "-"
         super().__init__(
             _(
-                "%(event)s is not possible while %(state)s: %(reasons)s. Possible now: %(allowed)s",
-                event=event.value,
-                state=state.value,
+                "%(event)s is not possible in the state “%(state)s”: %(reasons)s. Possible now: %(allowed)s",
+                event=name(event),
+                state=name(state),
                 reasons=joined(reasons),
-                allowed=names,
+                allowed=listed(allowed),
             ),
             state=state.value,
             event=event.value,
@@ -376,7 +378,7 @@ def refusals(state: State, event: Event, facts: MilestoneFacts, *, offered: bool
     """Every reason against `event` now; empty when it is possible. With `offered`, what comes with the event is not asked for yet."""
     transition = TRANSITIONS.get((state, event))
     if transition is None:
-        return (Refusal(_("a milestone that is %(state)s knows no such step", state=state.value)),)
+        return (Refusal(_("this state knows no such step")),)
     if event in NOT_YET:
         return (Refusal(_("this step is not available in this version")),)
     guards = transition.guards if offered else transition.guards + transition.asks
@@ -406,15 +408,15 @@ def may(who: Role | Party, state: State, event: Event) -> bool:
 def require(who: Role | Party, state: State, event: Event) -> None:
     """Raise RoleTooSmall unless the table gives this step to `who`. A step not in the table passes: next_state explains it better."""
     if (state, event) in TRANSITIONS and not may(who, state, event):
-        doers = ", ".join(doer.value for doer in TRANSITIONS[state, event].by)
-        raise RoleTooSmall(_("%(event)s is for: %(doers)s", event=event.value, doers=doers), state=state.value, event=event.value)
+        doers = listed(TRANSITIONS[state, event].by)
+        raise RoleTooSmall(_("%(event)s is for: %(doers)s", event=name(event), doers=doers), state=state.value, event=event.value)
 
 
 def next_contract_state(state: ContractState, event: ContractEvent) -> ContractState:
     """Where `event` takes a contract in `state`. Raises TransitionRefused naming what is possible."""
     target = CONTRACT_TRANSITIONS.get((state, event))
     if target is None or event in CONTRACT_NOT_YET:
-        unknown = _("a contract that is %(state)s knows no such step", state=state.value)
+        unknown = _("this state knows no such step")
         reason = unknown if target is None else _("this step is not available in this version")
         raise TransitionRefused(state, event, (reason,), allowed_contract_events(state))
     return target

@@ -104,10 +104,16 @@ def ensure_running(data: Path, *, durable: bool = True, timeout_seconds: float =
     if sys.platform == "win32":
         raise Unavailable(_("The embedded PostgreSQL does not run on Windows; set DATABASE_URL to a server of your own"))
     data = data.expanduser().absolute()
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = _Deadline(timeout_seconds)
     while True:
-        lock = _try_lock(data)
+        try:
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = _try_lock(data)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise Unavailable(
+                _("The data folder %(data)s cannot be used (%(reason)s); name another one", data=data, reason=reason)
+            ) from error
         if lock is not None:
             try:
                 return _own(data, lock, durable, deadline)
@@ -166,15 +172,13 @@ def _prepare_home(data: Path, account: Account) -> Path:
         )
     if not link.exists():
         link.mkdir(mode=0o700)
-    if account.uid is None or account.gid is None:
-        return _home(data)
-    if data.stat().st_uid == 0:
+    if account.gid is not None and data.stat().st_uid == 0:
         os.chown(data, -1, account.gid)
         data.chmod(data.stat().st_mode & 0o777 | 0o010)
     if not link.is_symlink() and not account.can("-x", data):
         _move_to_shared_folder(link)
     home = _home(data)
-    if home.stat().st_uid != account.uid:
+    if account.uid is not None and home.stat().st_uid != account.uid:
         for folder, folders, files in os.walk(home):
             for name in (".", *folders, *files):
                 account.give(Path(folder, name))
@@ -182,7 +186,7 @@ def _prepare_home(data: Path, account: Account) -> Path:
 
 
 def _move_to_shared_folder(link: Path) -> None:
-    """Below a closed parent such as /root: the cluster lives where its user can go, and a link remembers where."""
+    """Below a parent that is closed to the account, such as /root: the cluster lives where its user can go, and a link remembers where."""
     aside = link.with_name("postgres.moved")
     target = shared_folder() / os.urandom(8).hex()
     shutil.copytree(link, target, symlinks=True)

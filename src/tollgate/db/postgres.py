@@ -64,7 +64,8 @@ class Account:
 
     def can(self, test: str, path: Path) -> bool:
         """Whether the account may `-r` or `-x` this path, asked of the system itself rather than computed from modes."""
-        return self.uid is None or self.run([_system_program("test"), test, path]).returncode == 0
+        is_ourselves = self.uid is None and not self.prefix
+        return is_ourselves or self.run([_system_program("test"), test, path]).returncode == 0
 
     def give(self, path: Path) -> None:
         """Let the account own a path that we, as root, made for it."""
@@ -184,17 +185,24 @@ def shared_folder() -> Path:
 
 
 def usable_by(account: Account, binaries: Binaries) -> Binaries:
+    """The same programs, copied to where the account can run them if it cannot where they are."""
     if account.can("-x", binaries.folder / "postgres") and account.can("-r", binaries.folder):
         return binaries
     install = binaries.folder.parent
+    package = install.parent
     label = hashlib.sha256(os.fsencode(install)).hexdigest()[:8]
     copy = shared_folder() / f"postgresql-{binaries.version}-{label}"
     if not copy.exists():
         with tempfile.TemporaryDirectory(dir=copy.parent) as scratch:
-            shutil.copytree(install, Path(scratch, "install"), symlinks=True)
-            subprocess.run([_system_program("chmod"), "-R", "go+rX", Path(scratch, "install")], check=True)
-            Path(scratch, "install").rename(copy)
-    return Binaries(copy / binaries.folder.name, binaries.version)
+            tree = Path(scratch, "tree")
+            shutil.copytree(install, tree / package.name / install.name, symlinks=True)
+            # A wheel keeps shared libraries beside its package, and its programs look for them by that relative path.
+            for libraries in (package.with_name(f"{package.name}.libs"), package / ".dylibs"):
+                if libraries.is_dir():
+                    shutil.copytree(libraries, tree / libraries.relative_to(package.parent), symlinks=True)
+            subprocess.run([_system_program("chmod"), "-R", "go+rX", tree], check=True)
+            tree.rename(copy)
+    return Binaries(copy / package.name / install.name / binaries.folder.name, binaries.version)
 
 
 def _clean_environment() -> dict[str, str]:

@@ -10,8 +10,8 @@ from tollgate.i18n.reading import NumberMarks, number_marks, parse_amount, parse
 
 __all__ = [
     "DEFAULT",
-    "NumberMarks",
     "SUPPORTED",
+    "NumberMarks",
     "amount",
     "choose",
     "current_locale",

@@ -68,10 +68,8 @@ def _reading(text: str, bare: str, locale: str, currency: str) -> tuple[str, str
             raise Invalid(_("Enter an amount like %(example)s", example=_example(locale, currency)))
         return read
     places = digits(currency)
-    if own[1]:
-        clear = len(own[1]) <= places  # their decimal mark, and decimals that the currency has
-    else:
-        clear = group_is_theirs and places < len(other[1])  # their thousands, and decimals it cannot be
+    # Clear: their decimal mark with decimals that the currency has; or their thousands, with decimals that it cannot have.
+    clear = len(own[1]) <= places if own[1] else group_is_theirs and places < len(other[1])
     if not clear:
         raise Invalid(_two_meanings(text, locale, currency, own, other))
     return own

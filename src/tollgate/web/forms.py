@@ -175,7 +175,7 @@ class Form(Fields):
 
     @classmethod
     def empty(cls, *, csrf_token: str, values: Mapping[str, Any] | None = None) -> Form:
-        """A form for its first showing; `values` are text, lists of text, or anything whose text is right (dates, ids); None is left out."""
+        """A form for its first showing. `values` are text, lists, or anything whose text is right (days, ids); None is left out."""
         shown = {
             name: [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
             for name, value in (values or {}).items()

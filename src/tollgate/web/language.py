@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar.datastructures import Headers
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from tollgate.i18n import choose, use_locale
@@ -15,7 +16,7 @@ class LanguageMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
         wish = Headers.from_scope(scope).get("accept-language", "")

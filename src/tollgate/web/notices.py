@@ -30,7 +30,7 @@ class Notice:
 
 
 def notice_cookie(notice: Message | str, kind: NoticeKind = "success") -> Cookie:
-    """The cookie that carries a notice to the next page. It holds no secret and grants nothing, so it needs no signature: it is shown as text."""
+    """The cookie that carries a notice to the next page. It grants nothing and is shown as text, so it needs no signature."""
     text = translate(notice) if isinstance(notice, Message) else notice
     value = base64.urlsafe_b64encode(json.dumps([kind, text[:LONGEST]]).encode()).decode().rstrip("=")
     return Cookie(key=COOKIE, value=value, path="/", httponly=True, samesite="lax", max_age=60)

@@ -61,7 +61,13 @@ def sample_context(today: date) -> dict[str, Any]:
     bars = [
         Bar(label="Concept and wireframes", starts_on=today - 5 * week, planned_on=today - 3 * week, due_on=today - 3 * week, kind="paid"),
         Bar(label="Design system", starts_on=today - 3 * week, planned_on=today - week, due_on=today - 2 * week, kind="overdue"),
-        Bar(label="Build of the templates and components", starts_on=today - week, planned_on=today + 2 * week, due_on=today + week, kind="at_risk"),
+        Bar(
+            label="Build of the templates and components",
+            starts_on=today - week,
+            planned_on=today + 2 * week,
+            due_on=today + week,
+            kind="at_risk",
+        ),
         Bar(label="Content", starts_on=today, planned_on=today + 3 * week, due_on=today + 3 * week, kind="on_time", href="#timeline"),
         Bar(label="Launch", starts_on=today + 3 * week, planned_on=today + 5 * week, due_on=today + 5 * week),
     ]

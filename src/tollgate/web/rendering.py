@@ -143,13 +143,15 @@ def page(
         if shell.notices:
             cookies = [*cookies, shown_cookie()]
     return Response(
-        render(template, {"status": status, **context}), media_type=MediaType.HTML, status_code=status, headers=dict(headers or {}), cookies=list(cookies)
+        render(template, {"status": status, **context}),
+        media_type=MediaType.HTML,
+        status_code=status,
+        headers=dict(headers or {}),
+        cookies=list(cookies),
     )
 
 
-def see_other(
-    url: str, *, notice: Message | None = None, kind: NoticeKind = "success", cookies: Sequence[Cookie] = ()
-) -> Response[None]:
+def see_other(url: str, *, notice: Message | None = None, kind: NoticeKind = "success", cookies: Sequence[Cookie] = ()) -> Response[None]:
     """303 to a page of this host after a form was taken, with a notice shown there once."""
     if not url.startswith("/") or url.startswith(("//", "/\\")):
         raise ValueError(f"not an address on this host: {url}")

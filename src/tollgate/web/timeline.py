@@ -10,6 +10,7 @@ from tollgate import i18n
 
 WIDTH, LABELS, HEAD, ROW = 840, 196, 30, 30
 """Units of the SVG's view box: the whole width, the column of names, the axis, one row."""
+TEXT_GAP = 4
 LONGEST_LABEL = 25
 MOST_BARS = 100
 
@@ -50,6 +51,7 @@ class Tick:
     """A grid line with its day."""
 
     x: int
+    text_x: int
     label: str
 
 
@@ -62,33 +64,44 @@ class TimelineView:
     ticks: tuple[Tick, ...]
     bars: tuple[DrawnBar, ...]
     today_x: int | None
+    label_x: int
 
 
 def layout(bars: Sequence[Bar], *, today: date, first: date | None = None, last: date | None = None) -> TimelineView:
-    """Place `bars`, one per row. The span covers them and today, or is given by `first` and `last`; what lies outside is cut at the edge."""
+    """Place `bars`, one per row. The span covers them and today, or runs from `first` to `last` and cuts what lies outside."""
     days = [day for bar in bars for day in (bar.starts_on, bar.planned_on, bar.due_on) if day is not None]
     start = first or min([*days, today])
     end = max(last or max([*days, today]), start + timedelta(days=13))
     span = (end - start).days + 1
 
+    rtl = i18n.direction() == "rtl"
+
     def x_of(day: date) -> int:
         inside = min(max((day - start).days, 0), span)
-        return LABELS + inside * (WIDTH - LABELS - 16) // span
+        x = LABELS + inside * (WIDTH - LABELS - 16) // span
+        return WIDTH - x if rtl else x  # time runs the way the reader reads
 
-    drawn = tuple(_drawn(bar, place, x_of) for place, bar in enumerate(bars[:MOST_BARS]))
-    ticks = tuple(Tick(x_of(day), i18n.day_month(day)) for day in _ticks(start, end) if x_of(day) <= WIDTH - 44)
-    return TimelineView(WIDTH, HEAD + ROW * len(drawn), ticks, drawn, x_of(today) if start <= today <= end else None)
+    beside = -TEXT_GAP if rtl else TEXT_GAP
+    ticks = tuple(Tick(x_of(day), x_of(day) + beside, i18n.day_month(day)) for day in _ticks(start, end) if (end - day).days * 16 >= span)
+    return TimelineView(
+        width=WIDTH,
+        height=HEAD + ROW * min(len(bars), MOST_BARS),
+        ticks=ticks,
+        bars=tuple(_drawn(bar, place, x_of) for place, bar in enumerate(bars[:MOST_BARS])),
+        today_x=x_of(today) if start <= today <= end else None,
+        label_x=WIDTH - 2 * TEXT_GAP if rtl else 2 * TEXT_GAP,
+    )
 
 
 def _drawn(bar: Bar, place: int, x_of: Callable[[date], int]) -> DrawnBar:
-    starts, ends = x_of(min(bar.starts_on, bar.planned_on)), x_of(bar.planned_on + timedelta(days=1))
+    edges = x_of(min(bar.starts_on, bar.planned_on)), x_of(bar.planned_on + timedelta(days=1))
     short = bar.label if len(bar.label) <= LONGEST_LABEL else bar.label[: LONGEST_LABEL - 1].rstrip() + "…"
     return DrawnBar(
         label=bar.label,
         short_label=short,
-        x=starts,
+        x=min(edges),
         y=HEAD + ROW * place + 3,
-        width=max(ends - starts, 6),
+        width=max(max(edges) - min(edges), 6),
         due_x=x_of(bar.due_on) if bar.due_on else None,
         kind=bar.kind,
         href=bar.href,

@@ -68,7 +68,7 @@ def test_an_invoice_reads_from_top_to_bottom(theme: Theme) -> None:
     drawn = words(pages(render_invoice(samples.invoice(), theme))[0])
     order = ["Nordlicht Studio", "Invoice INV-2026-0042", "Billed to Kowalski", "Issued 24 November 2026", "No. Milestone Qty Unit price VAT Net (EUR)",
              "1 M2 Scanner integration 1 18,000.00 20 % 18,000.00 Handheld", "20 % standard rate 16,800.00 3,360.00", "Net 18,750.00",
-             "Payable 20,358.00 EUR", "Thank you", "IBAN AT61", "https://bill.nordlicht.example/pay", "Page 1 of 1"]  # fmt: skip
+             "−1,947.00 Payable 20,358.00 EUR", "Thank you", "IBAN AT61", "https://bill.nordlicht.example/pay", "Page 1 of 1"]  # fmt: skip
     places = [drawn.index(text) for text in order]
     assert places == sorted(places)
 
