@@ -23,14 +23,14 @@ from tollgate.access import callers
 from tollgate.db.database import Database
 from tollgate.files.storage import LocalStorage, Storage
 from tollgate.http.health import health_router
-from tollgate.jobs import Job
+from tollgate.jobs import Job, periodic
 from tollgate.jobs.worker import Handler, Worker
 from tollgate.mail import jobs as mail_jobs
 from tollgate.mail.transport import NoTransport, SmtpTransport, Transport
 from tollgate.settings import Settings
 from tollgate.web.csrf import Csrf
 from tollgate.web.failures import failure_response
-from tollgate.web.headers import SecurityHeadersMiddleware
+from tollgate.web.headers import SecurityHeaders
 from tollgate.web.language import LanguageMiddleware
 from tollgate.web.rendering import page
 from tollgate.web.static_files import favicon, static_file
@@ -63,9 +63,14 @@ class Services:
     @cached_property
     def handlers(self) -> dict[type[Job], Handler]:
         """Every kind of job and who does it."""
-        found: dict[type[Job], Handler] = {}
+        found: dict[type[Job], Handler] = dict(periodic.handlers())
         found.update(mail_jobs.handlers(self.transport, self.storage, {}, {}, sender=self.settings.mail_from))
         return found
+
+    @property
+    def periodic(self) -> Sequence[periodic.Periodic]:
+        """What the clock asks for, of all rooms."""
+        return [*periodic.PERIODIC]
 
     def worker(self, **options: Any) -> Worker:
         """A worker over all rooms' jobs."""
@@ -107,10 +112,10 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
             "command": Provide(callers.provide_command),
         },
         middleware=[
-            DefineMiddleware(SecurityHeadersMiddleware, https=settings.is_https),
             LanguageMiddleware,
             DefineMiddleware(callers.CallerMiddleware, db=shared.db, settings=settings),
         ],
+        before_send=[SecurityHeaders(https=settings.is_https)],
         exception_handlers={Exception: failure_response},
         lifespan=[lifespan],
         state=State({"csrf": csrf}),

@@ -14,6 +14,9 @@ from pathlib import Path
 from tollgate.errors import Invalid, _
 
 
+DEFAULT_MAIL_FROM = "Tollgate <billing@localhost.localdomain>"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How this process is configured. Secrets are left out of `repr`."""
@@ -30,7 +33,7 @@ class Settings:
     """Signs tokens and encrypts stored gateway secrets (SECRET_KEY); generated into the data folder when absent."""
     smtp_url: str | None = None
     """`smtp://user:password@host:587?starttls=1&from=billing@example.org` (SMTP_URL)."""
-    mail_from: str = "Tollgate <billing@localhost.localdomain>"
+    mail_from: str = DEFAULT_MAIL_FROM
     """Sender of mails (MAIL_FROM)."""
     stripe_secret_key: str | None = None
     """The first organization's key (STRIPE_SECRET_KEY), secret or restricted."""
@@ -77,7 +80,7 @@ class Settings:
             base_url=(env.get("BASE_URL") or f"http://127.0.0.1:{port}").rstrip("/"),
             secret_key=env.get("SECRET_KEY", ""),
             smtp_url=env.get("SMTP_URL") or None,
-            mail_from=env.get("MAIL_FROM") or cls.mail_from,
+            mail_from=env.get("MAIL_FROM") or DEFAULT_MAIL_FROM,
             stripe_secret_key=key,
             stripe_webhook_secret=env.get("STRIPE_WEBHOOK_SECRET") or None,
             stripe_api_base=env.get("STRIPE_API_BASE") or None,

@@ -133,7 +133,11 @@ def pay_with_card(account: Account, invoice: Object, amount: int, card: Card) ->
     """Charge `amount` minor units of what remains; returns the charge. Raises a 402 `card_error` when the card is declined."""
     must_be_payable(invoice)
     if not 0 < amount <= invoice["amount_remaining"]:
-        raise StripeError(f"The amount must be between 1 and {invoice['amount_remaining']}.", param="amount", saved=False)
+        raise StripeError(
+            f"The amount must be above zero and at most {show(invoice['amount_remaining'], invoice['currency'])}.",
+            param="amount",
+            saved=False,
+        )
     charge = charge_card(account, invoice, amount, card)
     if charge["status"] == "failed":
         with changing(account, invoice, "invoice.payment_failed", updated="invoice.updated"):

@@ -12,8 +12,8 @@ from tollgate_sandbox.views import account_currency, changing, emit, invoice_ite
 
 UNSUPPORTED = frozenset(
     {
-        "account_tax_ids", "application_fee_amount", "automatically_finalizes_at", "customer_account", "default_source", "default_tax_rates",
-        "from_invoice", "on_behalf_of", "shipping_cost", "subscription", "transfer_data",
+        "account_tax_ids", "application_fee_amount", "automatically_finalizes_at", "customer_account", "default_source",
+        "default_tax_rates", "from_invoice", "on_behalf_of", "shipping_cost", "subscription", "transfer_data",
     }
 )  # fmt: skip
 _PLAIN = (

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from email import policy
 from email.message import EmailMessage, MIMEPart
 from email.parser import BytesParser
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -46,7 +47,7 @@ class Attachment:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Mail:
     """One accepted SMTP delivery. `repeat_of` is the id of the first mail with the same Message-ID, if this is not the first."""
 
@@ -58,33 +59,33 @@ class Mail:
     parsed: EmailMessage
     repeat_of: str | None = None
 
-    @property
+    @cached_property
     def message_id(self) -> str | None:
         """The Message-ID header, or None."""
         return _header(self.parsed, "Message-ID")
 
-    @property
+    @cached_property
     def subject(self) -> str:
         """The decoded Subject, or an empty string."""
         return _header(self.parsed, "Subject") or ""
 
-    @property
+    @cached_property
     def headers(self) -> dict[str, str]:
         """The headers that help a reader or a test, and every X- header."""
         names = [name for name in self.parsed if name in SHOWN_HEADERS or name.lower().startswith("x-")]
         return {name: _header(self.parsed, name) or "" for name in names}
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The plain text body, or an empty string."""
         return _body(self.parsed, "plain")
 
-    @property
+    @cached_property
     def html(self) -> str:
         """The HTML body, or an empty string."""
         return _body(self.parsed, "html")
 
-    @property
+    @cached_property
     def attachments(self) -> list[Attachment]:
         """Attached and inline files, in order."""
         return list(_attachments(self.parsed))
@@ -97,6 +98,7 @@ class Mailbox:
         self.folder = folder
         self.mails: dict[str, Mail] = {}
         self._last = 0
+        self._by_message_id: dict[str, list[str]] = {}
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             for file in sorted(folder.glob("*.eml")):
@@ -116,16 +118,20 @@ class Mailbox:
         return self._keep(identifier, sender, recipients, received_at, raw)
 
     def clear(self) -> None:
-        """Forget every mail, files too. Numbers are not used again."""
+        """Forget every mail, files too. The numbers go on."""
         self.mails.clear()
+        self._by_message_id.clear()
         if self.folder is not None:
             for file in [*self.folder.glob("*.eml"), *self.folder.glob("*.json")]:
                 file.unlink()
 
     def repeats(self, mail: Mail) -> int:
         """How many deliveries share this mail's Message-ID, itself included."""
-        first = mail.repeat_of or mail.id
-        return sum(other.id == first or other.repeat_of == first for other in self.mails.values())
+        return len(self.same(mail))
+
+    def same(self, mail: Mail) -> list[str]:
+        """Ids of the deliveries that share this mail's Message-ID, itself included, oldest first."""
+        return self._by_message_id[mail.message_id] if mail.message_id else [mail.id]
 
     def _read(self, file: Path) -> None:
         facts = json.loads(file.with_suffix(".json").read_text("utf-8"))
@@ -135,8 +141,9 @@ class Mailbox:
     def _keep(self, identifier: str, sender: str, recipients: tuple[str, ...], received_at: float, raw: bytes) -> Mail:
         parsed = BytesParser(EmailMessage, policy=policy.default).parsebytes(raw)
         message_id = _header(parsed, "Message-ID")
-        first = next((mail.id for mail in self.mails.values() if message_id and mail.message_id == message_id), None)
-        mail = Mail(identifier, sender, recipients, received_at, raw, parsed, first)
+        same = self._by_message_id.setdefault(message_id, []) if message_id else []
+        mail = Mail(identifier, sender, recipients, received_at, raw, parsed, same[0] if same else None)
+        same.append(identifier)
         self.mails[identifier] = mail
         return mail
 

@@ -84,8 +84,7 @@ class MailPages:
 
     def _view(self, mail: Mail) -> Response:
         shown = as_json(mail, self.mailbox, "")
-        same = [other for other in self.mailbox.mails.values() if mail.message_id and other.message_id == mail.message_id]
-        return page_response("mail.html", mail=mail, shown=shown, text=_linked(mail.text), same=same)
+        return page_response("mail.html", mail=mail, shown=shown, text=_linked(mail.text), same=self.mailbox.same(mail))
 
     def _framed_html(self, mail: Mail) -> str:
         """The mail's HTML with its own inline pictures, and links that leave the frame."""

@@ -16,6 +16,11 @@ POLICY = (
 )
 
 
+def amount(minor: int, currency: str) -> str:
+    """An amount for a page, with a real minus sign."""
+    return show(minor, currency).replace("-", "−")
+
+
 def day(seconds: int | None) -> str:
     """A day for people, in UTC: `24 November 2026`."""
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%-d %B %Y}"
@@ -29,7 +34,7 @@ def moment(seconds: float | None) -> str:
 _templates = jinja2.Environment(
     loader=jinja2.PackageLoader("tollgate_sandbox"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_templates.filters.update(amount=show, day=day, moment=moment)
+_templates.filters.update(amount=amount, day=day, moment=moment)
 
 
 def page_response(template: str, status: int = 200, **values: Any) -> Response:

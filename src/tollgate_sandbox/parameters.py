@@ -138,8 +138,8 @@ def _typed(value: Any, hint: Any, where: str, noun: str) -> Any:
         return _structured(value, choices, where, noun)
     if value == "" and not any(get_origin(choice) is dict for choice in choices):
         raise parameter_error(
-            f"You passed an empty string for '{where}'. We assume empty values are an attempt to unset a field; however '{where}' cannot be "
-            f"unset. You should remove '{where}' from your request or supply a non-empty value.",
+            f"You passed an empty string for '{where}'. We assume empty values are an attempt to unset a field; however '{where}' "
+            f"cannot be unset. You should remove '{where}' from your request or supply a non-empty value.",
             where,
             "parameter_invalid_empty",
         )
@@ -181,7 +181,7 @@ def _text_map(value: Form, hint: Any, where: str, noun: str) -> dict[str, Any]:
             )
         if len(text) > METADATA_VALUE_LENGTH:
             raise parameter_error(
-                f"Metadata values can have up to {METADATA_VALUE_LENGTH} characters, but you passed in a value that is {len(text)} characters.",
+                f"Metadata values can have up to {METADATA_VALUE_LENGTH} characters, but you passed in one of {len(text)} characters.",
                 param,
             )
     return dict(value)

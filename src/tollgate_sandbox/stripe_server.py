@@ -100,16 +100,16 @@ class StripeServer:
         if saved is not None:
             if saved["fingerprint"] != fingerprint:
                 raise StripeError(
-                    f"Keys for idempotent requests can only be used with the same parameters they were first used with. Try using a key other than "
-                    f"'{key}' if you meant to execute a different request.",
+                    "Keys for idempotent requests can only be used with the same parameters they were first used with. "
+                    f"Try using a key other than '{key}' if you meant to execute a different request.",
                     kind="idempotency_error",
                 )
             headers |= {"Idempotent-Replayed": "true", "Original-Request": saved["request"]}
             return saved["status"], saved["body"]
         if (account.id, key) in self._in_flight:
             raise StripeError(
-                f"There is currently another in-progress request using this Idempotent Key (that probably means you submitted twice, and the other "
-                f"request is still going through): {key}. If you'd like to execute a different request, use another key.",
+                "There is currently another in-progress request using this Idempotent Key (that probably means you submitted twice, "
+                f"and the other request is still going through): {key}. If you'd like to execute a different request, use another key.",
                 status=409,
                 code="idempotency_key_in_use",
             )

@@ -30,9 +30,9 @@ import os, sys
 from pathlib import Path
 from tollgate.db import embedded, postgres
 if len(sys.argv) > 2:
+    postgres.SHARED_FOLDER = Path(sys.argv[3])
     with embedded.throwaway() as warm_up:  # loads every module while root may still read them all
         embedded.fetch_sql(warm_up, "SELECT 1")
-    postgres.SHARED_FOLDER = Path(sys.argv[3])
     if sys.argv[2] != "root":
         os.setgroups([])
         os.setgid(int(sys.argv[2]))

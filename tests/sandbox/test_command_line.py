@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
-import tollgate_sandbox
 from stripe import StripeClient
 
+import tollgate_sandbox
 from tests.sandbox.conftest import Receiver, draft, opened, running, stripe_client
 from tollgate_sandbox.cli import main
 
@@ -24,7 +24,9 @@ SOURCE = Path(tollgate_sandbox.__file__).parent
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tollgate_sandbox", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PYTHONPATH": str(SOURCE.parent), "PATH": ""})
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PYTHONPATH": str(SOURCE.parent), "PATH": ""}
+    )
 
 
 def ready(process: subprocess.Popen[str]) -> dict[str, str]:

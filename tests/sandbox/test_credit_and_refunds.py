@@ -62,7 +62,12 @@ def test_a_full_credit_note_by_line_settles_the_invoice(stripe: StripeClient) ->
     note = stripe.v1.credit_notes.create({"invoice": invoice.id, "lines": lines})  # type: ignore[typeddict-item]
     assert [line.amount for line in note.lines.data] == [10_000, 2_000]
     settled = stripe.v1.invoices.retrieve(invoice.id)
-    assert (settled.status, settled.amount_remaining, settled.amount_paid, settled.pre_payment_credit_notes_amount) == ("paid", 0, 0, 12_000)
+    assert (settled.status, settled.amount_remaining, settled.amount_paid, settled.pre_payment_credit_notes_amount) == (
+        "paid",
+        0,
+        0,
+        12_000,
+    )
     with pytest.raises(InvalidRequestError, match="still be credited"):
         stripe.v1.credit_notes.create({"invoice": invoice.id, "amount": 1})
 

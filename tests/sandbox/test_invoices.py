@@ -81,8 +81,12 @@ def test_money_settled_elsewhere(stripe: StripeClient) -> None:
     assert [row.status for row in stripe.v1.invoice_payments.list({"invoice": invoice.id}).data] == ["canceled"]
 
 
-@pytest.mark.parametrize(("currency", "amount", "status"), [("eur", 49, "paid"), ("eur", 50, "open"), ("gbp", 29, "paid"), ("gbp", 30, "open")])
-def test_below_the_minimum_charge_it_is_called_paid_and_the_debt_moves(stripe: StripeClient, currency: str, amount: int, status: str) -> None:
+@pytest.mark.parametrize(
+    ("currency", "amount", "status"), [("eur", 49, "paid"), ("eur", 50, "open"), ("gbp", 29, "paid"), ("gbp", 30, "open")]
+)
+def test_below_the_minimum_charge_it_counts_as_paid_and_the_debt_moves(
+    stripe: StripeClient, currency: str, amount: int, status: str
+) -> None:
     invoice = opened(stripe, amount, currency=currency)
     customer = stripe.v1.customers.retrieve(invoice.customer)
 

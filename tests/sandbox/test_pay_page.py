@@ -102,7 +102,16 @@ def test_scripts_play_the_payer(http: httpx.Client, stripe: StripeClient) -> Non
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{", b'{"outcome": "stolen"}', b'{"outcome": "partial", "amount": "5"}', b'{"outcome": "partial", "amount": 5001}', b'{"a": 1}']
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"outcome": "stolen"}',
+        b'{"outcome": "partial", "amount": "5"}',
+        b'{"outcome": "partial", "amount": 5001}',
+        b'{"a": 1}',
+    ],
 )
 def test_scripts_get_a_clear_refusal(http: httpx.Client, stripe: StripeClient, body: bytes) -> None:
     invoice = draft(stripe, 5_000) if body == b"" else opened(stripe, 5_000)

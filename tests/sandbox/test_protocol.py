@@ -19,7 +19,9 @@ from tollgate_sandbox.parameters import members
 def post(http: httpx.Client, account: str, path: str, body: str, **headers: str) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return http.post(
-        path, content=body, headers={"Authorization": f"Bearer sk_test_{account}", "Content-Type": "application/x-www-form-urlencoded", **named}
+        path,
+        content=body,
+        headers={"Authorization": f"Bearer sk_test_{account}", "Content-Type": "application/x-www-form-urlencoded", **named},
     )
 
 
@@ -58,7 +60,9 @@ def test_another_accounts_objects_do_not_exist(sandbox: Sandbox, stripe: StripeC
 def test_the_version_is_echoed_and_nonsense_or_old_shapes_refused(http: httpx.Client, account_name: str) -> None:
     pinned = library.api_version
     assert post(http, account_name, "/v1/customers", "").headers["stripe-version"] == pinned
-    assert post(http, account_name, "/v1/customers", "", Stripe_Version="2025-09-30.clover").headers["stripe-version"] == "2025-09-30.clover"
+    assert (
+        post(http, account_name, "/v1/customers", "", Stripe_Version="2025-09-30.clover").headers["stripe-version"] == "2025-09-30.clover"
+    )
     for version in ("yesterday", "2020-08-27"):
         assert post(http, account_name, "/v1/customers", "", Stripe_Version=version).status_code == 400
 

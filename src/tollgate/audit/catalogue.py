@@ -18,6 +18,7 @@ EVENTS: dict[str, frozenset[str]] = {
         "client.created": "country",
         "client.changed": "fields",
         "client.archived": "",
+        "client.restored": "",
         "contact.added": "client_id is_approver is_billing_contact",
         "contact.changed": "fields",
         "contact.removed": "",

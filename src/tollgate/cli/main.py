@@ -12,7 +12,7 @@ from uuid import UUID
 from alembic.util import CommandError
 
 from tollgate import __version__, logs
-from tollgate.cli import runtime, serving
+from tollgate.cli import checking, doctor, runtime, serving
 from tollgate.db import migrating
 from tollgate.errors import TollgateError
 from tollgate.settings import Settings
@@ -38,6 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
     command("worker", run_worker, "Do the jobs: documents, mails, Stripe, reminders.")
     migrate = command("migrate", run_migrate, "Bring the database to this release's schema.")
     migrate.add_argument("--check", action="store_true", help="only say whether models and migrated schema agree")
+    command("check", run_check, "Check every money invariant and the audit trail on live data.")
+    command("doctor", run_doctor, "Say whether this installation is set up right.")
     return parser
 
 
@@ -109,6 +111,30 @@ def run_migrate(options: argparse.Namespace, settings: Settings) -> int:
                 return 1
         print(f"The schema is at {migrating.newest_revision()}")
     return 0
+
+
+def run_check(options: argparse.Namespace, settings: Settings) -> int:
+    """Exit code 0 when all hold."""
+
+    async def work(ready: Settings) -> bool:
+        async with runtime.services(ready) as shared:
+            return await checking.check(shared)
+
+    with runtime.database(settings) as (ready, _server):
+        return 0 if asyncio.run(work(ready)) else 1
+
+
+def run_doctor(options: argparse.Namespace, settings: Settings) -> int:
+    """Exit code 0 when nothing is wrong."""
+
+    async def work(ready: Settings, embedded: bool) -> list[doctor.Line]:
+        return [line async for line in doctor.examine(ready, embedded=embedded)]
+
+    with runtime.database(settings) as (ready, server):
+        lines = asyncio.run(work(ready, server is not None))
+    for line in lines:
+        print(f"{line.verdict:<6} {line.subject:<20} {line.says}")
+    return 1 if any(line.verdict == "wrong" for line in lines) else 0
 
 
 def print_result(result: dict[str, object], *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ import uvicorn
 
 from tollgate.app import Services, create_app
 from tollgate.errors import Unavailable, _
+from tollgate.jobs import periodic
 from tollgate.settings import Settings
 
 
@@ -72,9 +73,11 @@ async def web(settings: Settings, shared: Services, sock: socket.socket) -> Asyn
 async def worker(shared: Services) -> AsyncIterator[None]:
     """The worker, running while the context is open."""
     running = shared.worker()
-    task = asyncio.create_task(running.run_forever())
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(running.run_forever()), asyncio.create_task(periodic.run_forever(shared.db, shared.periodic, stop))]
     try:
         yield
     finally:
         running.stop()
-        await task
+        stop.set()
+        await asyncio.gather(*tasks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -43,7 +43,9 @@ async def approver_contacts(session: AsyncSession, organization_id: UUID, client
     """The client's contacts who are marked as approvers, oldest first."""
     rows = await session.scalars(
         select(Contact.id)
-        .where(Contact.organization_id == organization_id, Contact.client_id == client_id, Contact.is_approver, Contact.removed_at.is_(None))
+        .where(
+            Contact.organization_id == organization_id, Contact.client_id == client_id, Contact.is_approver, Contact.removed_at.is_(None)
+        )
         .order_by(Contact.created_at, Contact.id)
     )
     return list(rows)
@@ -55,6 +57,18 @@ async def contract(session: AsyncSession, organization_id: UUID, contract_id: UU
     if found is None:
         raise NotFound
     return found
+
+
+async def contracts_by_id(session: AsyncSession, organization_id: UUID, ids: Collection[UUID]) -> dict[UUID, Contract]:
+    """Several contracts by id."""
+    rows = await session.scalars(select(Contract).where(Contract.organization_id == organization_id, Contract.id.in_(ids)))
+    return {row.id: row for row in rows}
+
+
+async def client_names(session: AsyncSession, organization_id: UUID, ids: Collection[UUID]) -> dict[UUID, str]:
+    """The legal names of some clients."""
+    rows = await session.execute(select(Client.id, Client.legal_name).where(Client.organization_id == organization_id, Client.id.in_(ids)))
+    return {row.id: row.legal_name for row in rows}
 
 
 async def contract_for_update(session: AsyncSession, organization_id: UUID, contract_id: UUID) -> Contract:
@@ -131,7 +145,9 @@ async def deliverables_of(session: AsyncSession, organization_id: UUID, mileston
         rows = await session.scalars(
             select(Deliverable)
             .where(
-                Deliverable.organization_id == organization_id, Deliverable.milestone_id.in_(milestone_ids), Deliverable.removed_at.is_(None)
+                Deliverable.organization_id == organization_id,
+                Deliverable.milestone_id.in_(milestone_ids),
+                Deliverable.removed_at.is_(None),
             )
             .order_by(Deliverable.created_at, Deliverable.id)
         )
@@ -217,7 +233,9 @@ async def open_milestones(session: AsyncSession, organization_id: UUID, contract
         select(func.count())
         .select_from(Milestone)
         .where(
-            Milestone.organization_id == organization_id, Milestone.contract_id == contract_id, Milestone.state.not_in(("paid", "cancelled"))
+            Milestone.organization_id == organization_id,
+            Milestone.contract_id == contract_id,
+            Milestone.state.not_in(("paid", "cancelled")),
         )
     )
     return int(found or 0)

@@ -123,7 +123,9 @@ async def change_contract(db: Database, command: Command, contract_id: UUID, ver
         if change.client_id is not UNSET and change.client_id != contract.client_id:
             contract.client_id = (await resolve_client(session, command.organization_id, change.client_id)).id
             if change.approver_ids is UNSET:
-                await _replace_approvers(session, contract, await resolve_approvers(session, command.organization_id, contract.client_id, None))
+                await _replace_approvers(
+                    session, contract, await resolve_approvers(session, command.organization_id, contract.client_id, None)
+                )
         _apply(contract, change)
         schedule = [input_of(row) for row in kept] if change.milestones is UNSET else change.milestones
         value = Money(contract.value_minor, contract.currency) if change.value is UNSET else change.value

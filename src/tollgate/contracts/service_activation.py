@@ -31,7 +31,7 @@ from tollgate.contracts.service_moves import lock_contract
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
-from tollgate.errors import invalid, _
+from tollgate.errors import _, invalid
 from tollgate.files.service import keep
 from tollgate.files.storage import Storage
 from tollgate.money.amount import Money
@@ -152,7 +152,9 @@ def _money(minor: int, currency: str) -> dict[str, str]:
     return {"amount": Money(minor, currency).decimal_string(), "currency": currency}
 
 
-def _draft_facts(contract: Contract, rows: list[Milestone], approvers: list[Contact], seller: Organization, client: Client) -> ContractDraft:
+def _draft_facts(
+    contract: Contract, rows: list[Milestone], approvers: list[Contact], seller: Organization, client: Client
+) -> ContractDraft:
     return ContractDraft(
         value=Money(contract.value_minor, contract.currency),
         contingency=Money(contract.contingency_minor, contract.currency),

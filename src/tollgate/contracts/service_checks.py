@@ -32,7 +32,12 @@ async def resolve_client(session: AsyncSession, organization_id: UUID, client_id
 
 
 async def resolve_approvers(
-    session: AsyncSession, organization_id: UUID, client_id: UUID, contact_ids: Sequence[UUID] | None, *, pointer: str = "/approval/contact_ids"
+    session: AsyncSession,
+    organization_id: UUID,
+    client_id: UUID,
+    contact_ids: Sequence[UUID] | None,
+    *,
+    pointer: str = "/approval/contact_ids",
 ) -> list[UUID]:
     """The named contacts, each once and all of this client; None names the client's approver contacts."""
     if contact_ids is None:

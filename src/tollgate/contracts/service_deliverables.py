@@ -76,7 +76,13 @@ async def add_deliverable(db: Database, storage: Storage, command: Command, mile
         milestone.version += 1
         shown = sha256_hex or hashlib.sha256((asked.url or asked.note or "").encode()).hexdigest()
         audit.record(
-            session, "deliverable.added", ("deliverable", row.id), contract_id=contract.id, milestone_id=milestone_id, kind=kind, sha256=shown
+            session,
+            "deliverable.added",
+            ("deliverable", row.id),
+            contract_id=contract.id,
+            milestone_id=milestone_id,
+            kind=kind,
+            sha256=shown,
         )
         return answer(session, row.id, 201)
 

@@ -80,11 +80,11 @@ class MilestoneChange:
     description: str | UnsetType = UNSET
     acceptance_criteria: Sequence[str] | UnsetType = UNSET
     deliverables_expected: Sequence[str] | UnsetType = UNSET
-    due_on: date | None | UnsetType = UNSET
-    planned_on: date | None | UnsetType = UNSET
+    due_on: date | UnsetType | None = UNSET
+    planned_on: date | UnsetType | None = UNSET
     amount: Money | UnsetType = UNSET
     percent: Decimal | UnsetType = UNSET
-    tax: TaxTreatment | None | UnsetType = UNSET
+    tax: TaxTreatment | UnsetType | None = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

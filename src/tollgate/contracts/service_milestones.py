@@ -42,6 +42,7 @@ async def cancel_milestone(db: Database, command: Command, milestone_id: UUID) -
     async with db.transaction(command.organization_id, command) as session:
         contract, milestone = await lock_milestone(session, command.organization_id, milestone_id)
         await move(session, contract, milestone, Event.CANCEL)
+        price(contract, await queries.milestones_of(session, command.organization_id, [contract.id]))
         contract.version += 1
         return answer(session, milestone_id)
 

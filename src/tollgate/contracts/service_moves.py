@@ -11,7 +11,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollgate import audit, clock
 from tollgate.contracts import queries
 from tollgate.contracts.models import Contract, Milestone
-from tollgate.contracts.rules import ContractEvent, ContractState, Event, MilestoneFacts, Party, Role, State, next_contract_state, next_state, require
+from tollgate.contracts.rules import (
+    ContractEvent,
+    ContractState,
+    Event,
+    MilestoneFacts,
+    Party,
+    Role,
+    State,
+    next_contract_state,
+    next_state,
+    require,
+)
 from tollgate.db.command import ActorKind
 from tollgate.db.database import command_of
 from tollgate.errors import Stale
@@ -56,9 +67,9 @@ async def move(
 ) -> State:
     """Take a locked milestone through one line of the table: state, instants, version and audit trail.
 
-    `facts` carry what the guards ask for; the contract's state is filled in here. `who` defaults to the asking member's role, or the system in a job; pass `Party.SYSTEM` where a member's act
-    makes the system move a milestone.
-    `data` are the members of the audit event. Raises `RoleTooSmall` or `TransitionRefused`; nothing is changed then.
+    `facts` carry what the guards ask for; the contract's state is filled in here. `who` defaults to the asking member's role, or
+    to the system in a job; pass `Party.SYSTEM` where a member's act makes the system move a milestone. `data` are the members of
+    the audit event. Raises `RoleTooSmall` or `TransitionRefused`; nothing is changed then.
     """
     state = State(milestone.state)
     require(who or _asking(session), state, event)

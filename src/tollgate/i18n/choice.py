@@ -53,7 +53,8 @@ def direction(tag: str | None = None) -> str:
 def choose(*wishes: str | None, accept_language: str = "") -> str:
     """The best tag for a reader: the first wish that is shipped, else the browser's, else English.
 
-    Wishes come most personal first: member's or contact's, client's, organization's. A wish for a region of a shipped language keeps the region (`en-US`), because formats follow it.
+    Wishes come most personal first: member's or contact's, client's, organization's.
+    A wish for a region of a shipped language keeps the region (`en-US`), because formats follow it.
     """
     for wish in (*wishes, *_by_quality(accept_language)):
         if wish and wish.replace("_", "-").split("-")[0].lower() in SUPPORTED and is_known(wish):

@@ -21,8 +21,7 @@ STANDARD_RATES: Mapping[str, Decimal] = MappingProxyType(
             "3": "TW",
             "5": "AE CA OM",
             "7": "TH",
-            "7.7": "LI",
-            "8.1": "CH",
+            "8.1": "CH LI",
             "9": "SG",
             "10": "AU JP KR VN",
             "15": "NZ SA ZA",
@@ -41,7 +40,7 @@ STANDARD_RATES: Mapping[str, Decimal] = MappingProxyType(
         }.items()
         for country in countries.split()
     }
-) | {"LI": Decimal("8.1")}
+)
 """Standard rates in per cent, as of November 2026."""
 
 _MAIN_ZONES: Mapping[str, str] = MappingProxyType(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from litestar.datastructures import MutableScopeHeaders
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import Message, Scope
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
@@ -22,23 +21,14 @@ HEADERS = {
 """What is set unless the handler set it: an approval link's first answer says `no-referrer`, a static file says how long it lives."""
 
 
-class SecurityHeadersMiddleware:
-    """Outermost ASGI middleware: also covers errors, redirects and answers of other middleware. Set `https` to add HSTS."""
+class SecurityHeaders:
+    """A `before_send` hook of the application: unlike a middleware it also covers addresses that no route knows. `https` adds HSTS."""
 
-    def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
-        self.app = app
+    def __init__(self, *, https: bool = False) -> None:
         self._headers = {**HEADERS, **({"strict-transport-security": "max-age=31536000"} if https else {})}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableScopeHeaders.from_message(message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
+    async def __call__(self, message: Message, scope: Scope) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableScopeHeaders.from_message(message)
+            for name, value in self._headers.items():
+                headers.setdefault(name, value)

@@ -48,15 +48,18 @@ def sample_context(today: date) -> dict[str, Any]:
             "milestones-2-percent": "33.34",
         },
     )
-    wrong = Form.empty(csrf_token="", values={"title": "", "value": "12.345", "starts_on": "2026-02-31", "country": "", "notes": "…"})
-    wrong.refuse("title", _("Enter a title"))
-    wrong.amount("value", "EUR")
-    wrong.day("starts_on")
-    wrong.refuse("country", _("Choose one of the list"))
-    wrong.refuse("notes", _("Shorten this to %(most)s characters; it has %(length)s", most=2000, length=2311))
-    wrong.refuse("agree", _("Tick this to go on"))
-    wrong.refuse("policy", _("Choose one of the list"))
-    wrong.refuse("file", _("This file is larger than %(limit)s MB", limit=50))
+    wrong = Form.empty(
+        csrf_token="",
+        values={"wrong_value": "12.345", "wrong_starts_on": "2026-02-31", "wrong_notes": "…"},
+    )
+    wrong.refuse("wrong_title", _("Enter a title"))
+    wrong.amount("wrong_value", "EUR")
+    wrong.day("wrong_starts_on")
+    wrong.refuse("wrong_country", _("Choose one of the list"))
+    wrong.refuse("wrong_notes", _("Shorten this to %(most)s characters; it has %(length)s", most=2000, length=2311))
+    wrong.refuse("wrong_agree", _("Tick this to go on"))
+    wrong.refuse("wrong_policy", _("Choose one of the list"))
+    wrong.refuse("wrong_file", _("This file is larger than %(limit)s MB", limit=50))
     week = timedelta(days=7)
     bars = [
         Bar(label="Concept and wireframes", starts_on=today - 5 * week, planned_on=today - 3 * week, due_on=today - 3 * week, kind="paid"),

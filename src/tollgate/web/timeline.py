@@ -95,13 +95,14 @@ def layout(bars: Sequence[Bar], *, today: date, first: date | None = None, last:
 
 def _drawn(bar: Bar, place: int, x_of: Callable[[date], int]) -> DrawnBar:
     edges = x_of(min(bar.starts_on, bar.planned_on)), x_of(bar.planned_on + timedelta(days=1))
+    width = max(max(edges) - min(edges), 6)
     short = bar.label if len(bar.label) <= LONGEST_LABEL else bar.label[: LONGEST_LABEL - 1].rstrip() + "…"
     return DrawnBar(
         label=bar.label,
         short_label=short,
-        x=min(edges),
+        x=edges[0] - width if i18n.direction() == "rtl" else edges[0],
         y=HEAD + ROW * place + 3,
-        width=max(max(edges) - min(edges), 6),
+        width=width,
         due_x=x_of(bar.due_on) if bar.due_on else None,
         kind=bar.kind,
         href=bar.href,

@@ -1,0 +1,16 @@
+"""Vendored files are what their README says they are."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from tollgate.web.static_files import FOLDER
+
+
+def test_every_vendored_file_has_the_hash_that_is_written_down() -> None:
+    readme = (FOLDER / "vendor" / "README.md").read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^\| `([^`]+)` \|.*`([0-9a-f]{64})` \|$", readme, re.MULTILINE))
+    actual = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (FOLDER / "vendor").glob("*.js")}
+    assert actual == stated
+    assert stated
