@@ -82,7 +82,9 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
     """Settings of a server on that database, with its data in a folder of this test."""
-    return Settings(data=tmp_path, database_url=database_url, secret_key="test-secret-key-of-32-characters!", base_url="http://127.0.0.1:8000")
+    return Settings(
+        data=tmp_path, database_url=database_url, secret_key="test-secret-key-of-32-characters!", base_url="http://127.0.0.1:8000"
+    )
 
 
 @pytest.fixture

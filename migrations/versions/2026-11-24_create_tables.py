@@ -857,6 +857,7 @@ def upgrade() -> None:
         sa.Column("delivered_by", sa.Uuid(), nullable=True),
         sa.Column("opened_at", tollgate_types.Instant(timezone=True), nullable=False),
         sa.Column("closed_at", tollgate_types.Instant(timezone=True), nullable=True),
+        sa.Column("reopened_because", sa.Text(), nullable=True),
         sa.CheckConstraint("(state = 'open') = (closed_at is null)", name=op.f("ck_review_round_closed_since")),
         sa.CheckConstraint(
             "state in ('open', 'approved', 'changes_requested', 'withdrawn', 'cancelled', 'reopened')",

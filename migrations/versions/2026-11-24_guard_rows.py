@@ -24,7 +24,7 @@ UPDATES = {
     "api_key": "", "approval_link": "", "audit_head": "", "client": "", "colleague": "", "contact": "", "contract": "",
     "deliverable": "", "gateway_account": "", "gateway_customer": "", "gateway_poll": "", "gateway_step": "", "idempotency_key": "", "invoice": "",
     "invoice_link": "", "mail_message": "", "member": "", "milestone": "", "number_series": "", "organization": "", "payment": "",
-    "review_round": "(state, closed_at)",
+    "review_round": "(state, closed_at, reopened_because)",
     "sign_off": "(signed_name, reason, ip, user_agent)",
     "document": "(pdf_sha256_hex, pdf_size, rendered_at)",
     "credit_note": "(sent_at)",

@@ -18,5 +18,18 @@ from tollgate.signoff import models as signoff
 metadata = Base.metadata
 
 __all__ = [
-    "access", "audit", "billing", "command", "contracts", "documents", "files", "jobs", "ledger", "mail", "metadata", "parties", "payments", "signoff",
+    "access",
+    "audit",
+    "billing",
+    "command",
+    "contracts",
+    "documents",
+    "files",
+    "jobs",
+    "ledger",
+    "mail",
+    "metadata",
+    "parties",
+    "payments",
+    "signoff",
 ]

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from tollgate.errors import Invalid, _
 
-
 DEFAULT_MAIL_FROM = "Tollgate <billing@localhost.localdomain>"
 
 

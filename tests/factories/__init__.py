@@ -51,7 +51,11 @@ async def make_organization(db: Database, **changes: Any) -> Org:
     }
     async with db.transaction(organization.id) as session:
         session.add(Organization(organization_id=organization.id, privacy_salt=os.urandom(32), created_at=clock.now(), **values))
-        people = (("Ada Admin", "admin", organization.admin_id), ("Max Manager", "account_manager", organization.manager_id), ("Fin Ance", "finance", organization.finance_id))
+        people = (
+            ("Ada Admin", "admin", organization.admin_id),
+            ("Max Manager", "account_manager", organization.manager_id),
+            ("Fin Ance", "finance", organization.finance_id),
+        )
         for name, role, member_id in people:
             session.add(
                 Member(
@@ -89,7 +93,13 @@ async def make_client(db: Database, organization: Org, **changes: Any) -> UUID:
 async def make_contact(db: Database, organization: Org, client_id: UUID, **changes: Any) -> UUID:
     """A contact who approves and gets the invoices."""
     contact_id = uuid7()
-    values: dict[str, Any] = {"name": "Clara Klient", "email": f"{contact_id.hex[:10]}@hafen.example", "is_approver": True, "is_billing_contact": True, **changes}
+    values: dict[str, Any] = {
+        "name": "Clara Klient",
+        "email": f"{contact_id.hex[:10]}@hafen.example",
+        "is_approver": True,
+        "is_billing_contact": True,
+        **changes,
+    }
     async with db.transaction(organization.id) as session:
         session.add(Contact(organization_id=organization.id, id=contact_id, client_id=client_id, created_at=clock.now(), **values))
     return contact_id

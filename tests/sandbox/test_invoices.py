@@ -56,7 +56,8 @@ def test_a_card_pays_it(stripe: StripeClient) -> None:
     found = stripe.v1.invoice_payments.list({"payment": {"type": "payment_intent", "payment_intent": intent.id}})
     assert [row.invoice for row in found.data] == [invoice.id]
     assert event_types(stripe)[-6:] == [
-        "charge.succeeded", "payment_intent.succeeded", "invoice_payment.paid", "invoice.updated", "invoice.paid", "invoice.payment_succeeded",
+        "charge.succeeded", "payment_intent.succeeded", "invoice_payment.paid",
+        "invoice.updated", "invoice.paid", "invoice.payment_succeeded",
     ]  # fmt: skip
     with pytest.raises(InvalidRequestError, match="already paid"):
         stripe.v1.invoices.pay(invoice.id, {"payment_method": "pm_card_visa"})

@@ -66,7 +66,9 @@ async def test_an_organization_never_sees_another_ones_rows(db: Database) -> Non
         assert (await session.execute(text("select count(*) from client"))).scalar_one() == 0
     with pytest.raises(ProgrammingError, match="row-level security"):
         async with db.transaction(other.id) as session:
-            session.add(Client(organization_id=one.id, id=uuid7(), legal_name="Planted", country="AT", currency="EUR", created_at=clock.now()))
+            session.add(
+                Client(organization_id=one.id, id=uuid7(), legal_name="Planted", country="AT", currency="EUR", created_at=clock.now())
+            )
 
 
 async def test_the_owner_backfills_every_organization(db: Database, owner_url: str) -> None:
@@ -95,7 +97,9 @@ async def test_a_read_cannot_write(db: Database, organization: Org) -> None:
 async def name_client(db: Database, organization: Org, key: str | None, body: bytes = b"one") -> UUID:
     command = organization.command(key=key, verb="POST /clients", request_sha256=body.ljust(32, b"\0"))
     async with db.transaction(organization.id, command) as session:
-        client = Client(organization_id=organization.id, id=uuid7(), legal_name="Once", country="AT", currency="EUR", created_at=clock.now())
+        client = Client(
+            organization_id=organization.id, id=uuid7(), legal_name="Once", country="AT", currency="EUR", created_at=clock.now()
+        )
         session.add(client)
         audit.record(session, "client.created", ("client", client.id), country="AT")
         return answer(session, client.id, 201)
@@ -134,9 +138,19 @@ async def test_the_audit_chain_finds_edits_cuts_and_reorders(db: Database, organ
         whole = await audit.verify(session, organization.id)
         stored = [event.hash for event in (await session.execute(select(AuditEvent).order_by(AuditEvent.seq))).scalars()]
     assert (whole.events, whole.broken_at, whole.head_sha256) == (6, None, stored[-1])
-    assert await _broken_after(db, organization, owner_url, "update audit_event set content = replace(content, 'AT', 'DE') where seq = 3") == 3
+    assert (
+        await _broken_after(db, organization, owner_url, "update audit_event set content = replace(content, 'AT', 'DE') where seq = 3") == 3
+    )
     assert await _broken_after(db, organization, owner_url, "delete from audit_event where seq = 6") == 6
-    assert await _broken_after(db, organization, owner_url, "update audit_event set seq = case seq when 2 then 12 when 4 then 2 else seq end where seq in (2, 4)") == 2
+    assert (
+        await _broken_after(
+            db,
+            organization,
+            owner_url,
+            "update audit_event set seq = case seq when 2 then 12 when 4 then 2 else seq end where seq in (2, 4)",
+        )
+        == 2
+    )
     assert await _broken_after(db, organization, owner_url, "update audit_event set subject_kind = 'contract' where seq = 5") == 5
 
 
@@ -159,7 +173,13 @@ async def _broken_after(db: Database, organization: Org, owner_url: str, tamperi
 
 async def test_immutable_rows_refuse_the_application(db: Database, organization: Org) -> None:
     await name_client(db, organization, None)
-    for statement in ("update audit_event set name = 'x'", "delete from audit_event", "delete from audit_head", "delete from journal_posting", "update journal_entry set event = 'x'"):
+    for statement in (
+        "update audit_event set name = 'x'",
+        "delete from audit_event",
+        "delete from audit_head",
+        "delete from journal_posting",
+        "update journal_entry set event = 'x'",
+    ):
         with pytest.raises(ProgrammingError, match="permission denied"):
             async with db.transaction(organization.id) as session:
                 await session.execute(text(statement))

@@ -78,7 +78,20 @@ class Invoice(TenantRow, Base):
         one_of("kind", "milestone"),
         one_of("state", "draft", "issued", "partly_paid", "paid", "void", "credited"),
         one_of("price_basis", "net", "gross"),
-        one_of("stripe_step", "none", "waiting", "customer", "draft", "lines", "compared", "finalized", "sent", "voided", "not_needed", "stopped"),
+        one_of(
+            "stripe_step",
+            "none",
+            "waiting",
+            "customer",
+            "draft",
+            "lines",
+            "compared",
+            "finalized",
+            "sent",
+            "voided",
+            "not_needed",
+            "stopped",
+        ),
         CheckConstraint("gross_minor = net_minor + tax_minor", name="gross_is_net_and_tax"),
         CheckConstraint("amount_due_minor = gross_minor - prepaid_minor + rounding_minor", name="amount_due_adds_up"),
         CheckConstraint("payable_minor = amount_due_minor - retained_minor and payable_minor >= 0", name="payable_adds_up"),
@@ -126,7 +139,9 @@ class InvoiceLine(TenantRow, Base):
         belongs_to("invoice"),
         belongs_to("milestone"),
         belongs_to("review_round", "round_id"),
-        CheckConstraint("(milestone_id is null) = (round_id is null) and (round_id is null) = (round_sha256 is null)", name="approved_whole"),
+        CheckConstraint(
+            "(milestone_id is null) = (round_id is null) and (round_id is null) = (round_sha256 is null)", name="approved_whole"
+        ),
         CheckConstraint("unit_price_minor >= 0", name="unit_price_not_negative"),
         Index("uq_invoice_line_position", "organization_id", "invoice_id", "position", unique=True),
         Index("uq_invoice_line_live", "organization_id", "milestone_id", "round_id", unique=True, postgresql_where=text("live")),
@@ -245,7 +260,7 @@ class InvoiceLink(TenantRow, Base):
     __table_args__ = (
         belongs_to("invoice"),
         belongs_to("contact"),
-        Index("uq_invoice_link_right", "organization_id", "invoice_id", "contact_id", unique=True, postgresql_where=text("revoked_at is null")),
+        Index(
+            "uq_invoice_link_right", "organization_id", "invoice_id", "contact_id", unique=True, postgresql_where=text("revoked_at is null")
+        ),
     )
-
-

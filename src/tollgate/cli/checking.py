@@ -12,7 +12,9 @@ from tollgate.reports import invariants
 async def check(shared: Services) -> bool:
     """Print a line per check with its count; True when all hold."""
     async with shared.db.directory() as session:
-        organizations = [row.organization_id for row in await session.execute(text("select organization_id from directory_organizations()"))]
+        organizations = [
+            row.organization_id for row in await session.execute(text("select organization_id from directory_organizations()"))
+        ]
         jobs_idle = await idle(session)
     totals: dict[str, tuple[str, int, list[str]]] = {}
     for organization_id in organizations:

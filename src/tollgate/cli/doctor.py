@@ -92,7 +92,9 @@ def _mail(settings: Settings) -> Line:
 def _stripe(settings: Settings) -> Line:
     key = settings.stripe_secret_key
     if key is None:
-        return Line("stripe", "note", "no STRIPE_SECRET_KEY: invoices show bank details only, unless an organization connects its own account")
+        return Line(
+            "stripe", "note", "no STRIPE_SECRET_KEY: invoices show bank details only, unless an organization connects its own account"
+        )
     kind = "live" if "_live_" in key else "test"
     if settings.stripe_webhook_secret is None:
         return Line("stripe", "wrong", f"{kind} mode, but STRIPE_WEBHOOK_SECRET is not set: payments are noticed only by the poll")
@@ -118,7 +120,9 @@ async def _revision(connection: AsyncConnection) -> Line:
 
 async def _role(connection: AsyncConnection) -> Line:
     row = (await connection.execute(text("select rolname, rolsuper, rolbypassrls from pg_roles where rolname = current_user"))).one()
-    owner = (await connection.execute(text("select pg_get_userbyid(relowner) from pg_class where relname = 'invoice'"))).scalar_one_or_none()
+    owner = (
+        await connection.execute(text("select pg_get_userbyid(relowner) from pg_class where relname = 'invoice'"))
+    ).scalar_one_or_none()
     if row.rolsuper or row.rolbypassrls:
         return Line("database role", "wrong", f"{row.rolname} bypasses row-level security: use tollgate_app in DATABASE_URL")
     if owner == row.rolname:
@@ -142,10 +146,8 @@ async def _database_clock(connection: AsyncConnection) -> Line:
 
 
 async def _dead_jobs(connection: AsyncConnection) -> Line:
-    counts = {str(row.state): int(row.count) for row in await connection.execute(text("select state, count from job_counts()"))}
+    counts = {str(state): int(count) for state, count in await connection.execute(text("select state, count from job_counts()"))}
     dead = counts.get("dead", 0)
     if dead:
         return Line("jobs", "wrong", f"{dead} dead: see Settings, Jobs")
     return Line("jobs", "ok", f"{counts.get('ready', 0)} waiting, none dead")
-
-

@@ -21,7 +21,10 @@ def database(settings: Settings, *, migrate_embedded: bool = True) -> Iterator[t
     """Settings whose database answers: the given one, or the embedded one, started or attached to and migrated."""
     settings = settings.with_secret()
     if settings.database_url is not None:
-        yield settings.with_(database_url=driver_url(settings.database_url), database_owner_url=driver_url(settings.database_owner_url)), None
+        yield (
+            settings.with_(database_url=driver_url(settings.database_url), database_owner_url=driver_url(settings.database_owner_url)),
+            None,
+        )
         return
     server = ensure_running(settings.data)
     try:
@@ -48,7 +51,11 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
     found = await migrating.revision_of(settings.database_url)
     if found != migrating.newest_revision():
         raise Unavailable(
-            _("The database is at revision %(found)s and this release needs %(needed)s: run `tollgate migrate`", found=found or "-", needed=migrating.newest_revision())
+            _(
+                "The database is at revision %(found)s and this release needs %(needed)s: run `tollgate migrate`",
+                found=found or "-",
+                needed=migrating.newest_revision(),
+            )
         )
     made = Services.of(settings)
     try:

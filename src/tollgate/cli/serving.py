@@ -20,7 +20,7 @@ class QuietServer(uvicorn.Server):
     """uvicorn without its own signal handling: the command decides when it ends."""
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def capture_signals(self):  # type: ignore[no-untyped-def]
         """Leave signals to us."""
         yield
 
@@ -35,7 +35,9 @@ def listen(host: str, port: int, *, or_next: bool = False) -> socket.socket:
         except OSError as error:
             sock.close()
             if candidate == 0 or not or_next:
-                raise Unavailable(_("Port %(port)s on %(host)s cannot be used: %(reason)s", port=port, host=host, reason=error.strerror)) from error
+                raise Unavailable(
+                    _("Port %(port)s on %(host)s cannot be used: %(reason)s", port=port, host=host, reason=error.strerror)
+                ) from error
             continue
         return sock
     raise AssertionError("unreachable")

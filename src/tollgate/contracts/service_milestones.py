@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import calendar
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from uuid import UUID
 
 from msgspec import UNSET
@@ -19,7 +23,8 @@ from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
 from tollgate.errors import Conflict, FieldError, _
-from tollgate.money.amount import Money
+from tollgate.money.amount import Money, round_half_up
+from tollgate.money.rates import percent_of
 
 
 class AgreedAlready(Conflict):
@@ -169,3 +174,28 @@ def _write(row: Milestone, item: MilestoneInput) -> None:
     row.amount_minor = item.amount.minor if item.amount is not None else row.amount_minor
     row.tax_category = item.tax.category.value if item.tax else None
     row.tax_rate_percent = item.tax.rate_percent if item.tax else None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one milestone costs alone: net, tax and gross, each rounded once (R2, R3)."""
+
+    net: Money
+    tax: Money
+    gross: Money
+
+
+def price_of(amount: Money, price_basis: str, tax: TaxTreatment) -> Price:
+    """Net, tax and gross of an agreed amount. A gross price works back to the net whose gross comes nearest (R3)."""
+    if price_basis == "gross":
+        net = Money(round_half_up(amount.minor / (1 + Fraction(tax.rate_percent) / 100)), amount.currency)
+        return Price(net, amount - net, amount)
+    own = percent_of(amount, tax.rate_percent)
+    return Price(amount, own, amount + own)
+
+
+def due_if_issued(issued_on: date, days: int, start: str) -> date:
+    """The day an invoice issued on `issued_on` would be due: so many days from then, or from the end of that month."""
+    if start == "end_of_month":
+        issued_on = issued_on.replace(day=calendar.monthrange(issued_on.year, issued_on.month)[1])
+    return issued_on + timedelta(days=days)

@@ -124,6 +124,8 @@ async def _take_key(session: AsyncSession, command: Command) -> None:
     verb, request_sha256, resource_id, status = found.one()
     if verb != command.verb or request_sha256 != command.request_sha256:
         raise KeyReused
+    if resource_id is None or status is None:
+        raise RuntimeError(f"the command behind key {command.key!r} was committed without an answer")
     raise Replayed(resource_id, status)
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tollgate.documents.components.blocks import (
-    Line, draw, draw_grid, fact_rows, flow, flow_grid, grid_height, height_of, label_width, lines_of, paragraphs,
+    Line,
+    draw,
+    draw_grid,
+    fact_rows,
+    flow,
+    flow_grid,
+    grid_height,
+    height_of,
+    label_width,
+    lines_of,
+    paragraphs,
 )  # fmt: skip
 from tollgate.documents.components.frame import Footer, letterhead, running_head, title_block
 from tollgate.documents.sheet import Sheet
@@ -38,6 +48,7 @@ def draw_certificate(view: CertificateView, theme: Theme) -> bytes:
         _evidence(sheet, view)
     sheet.y -= 12.0 if view.notes else 0.0
     flow(sheet, theme.left, paragraphs(view.notes, theme.styles.small, theme.measure * 0.85))
+    flow(sheet, theme.left, footer.overflow)
     footer.draw(sheet, view.info)
     return sheet.finish(view.info)
 

@@ -12,15 +12,12 @@ from collections import OrderedDict
 from io import BytesIO
 from typing import Any
 
-from reportlab.pdfbase.ttfonts import TTFError, TTFontFace, makeToUnicodeCMap
+from reportlab.pdfbase.ttfonts import TTFError, TTFontFace, makeToUnicodeCMap  # type: ignore[import-untyped, unused-ignore]
 
 from tollgate.documents.pdf import Ready, packed, stream
 from tollgate.documents.text import BOX
 
-_COMMON = (
-    "€–—‘’‚“”„…•‹›′″→−✓□№™‰₺₴₹₽\u202f\u2009\u2007"
-    "ŠšŽžČčĆćĐđĄąĘęŁłŃńŚśŹźŻżŘřŐőŰűĞğİıŞ"
-)
+_COMMON = "€–—‘’‚“”„…•‹›′″→−✓□№™‰₺₴₹₽\u202f\u2009\u2007ŠšŽžČčĆćĐđĄąĘęŁłŃńŚśŹźŻżŘřŐőŰűĞğİıŞ"
 _SUBSETS_KEPT = 256
 Stream = tuple[bytes, bytes]
 

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from tollgate.documents.components.blocks import (
-    Line, draw, draw_grid, fact_rows, flow, flow_grid, grid_height, height_of, label_width, lines_of, paragraphs, party_lines,
+    Line,
+    draw,
+    draw_grid,
+    fact_rows,
+    flow,
+    flow_grid,
+    grid_height,
+    height_of,
+    label_width,
+    lines_of,
+    paragraphs,
+    party_lines,
 )  # fmt: skip
 from tollgate.documents.components.frame import AXIS, Footer, letterhead, running_head, title_block
 from tollgate.documents.components.table import Table
@@ -33,6 +44,7 @@ def draw_invoice(view: InvoiceView, theme: Theme) -> bytes:
     _notes(sheet, view.notes)
     if view.payment is not None:
         _payment(sheet, view.payment)
+    flow(sheet, theme.left, footer.overflow)
     footer.draw(sheet, view.info)
     return sheet.finish(view.info)
 

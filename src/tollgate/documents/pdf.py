@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from reportlab.pdfbase import pdfdoc
+from reportlab.pdfbase import pdfdoc  # type: ignore[import-untyped, unused-ignore]
 
 
 class Ready(pdfdoc.PDFObject):  # type: ignore[misc, unused-ignore]

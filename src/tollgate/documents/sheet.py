@@ -13,9 +13,9 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
-from reportlab import rl_config
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfgen.canvas import Canvas
+from reportlab import rl_config  # type: ignore[import-untyped, unused-ignore]
+from reportlab.pdfbase import pdfmetrics  # type: ignore[import-untyped, unused-ignore]
+from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped, unused-ignore]
 
 from tollgate.documents.fonts import FontInUse
 from tollgate.documents.pdf import FastDeflate, Ready, stream
@@ -28,7 +28,7 @@ rl_config.toColorCanUse = None
 rl_config.trustedHosts = []
 rl_config.trustedSchemes = []
 
-_NO_LINK = frozenset(" <>\"{}|\\^`")
+_NO_LINK = frozenset(' <>"{}|\\^`')
 
 
 class _NoFont:

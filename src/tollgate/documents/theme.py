@@ -171,7 +171,9 @@ def _add(digest: hashlib._Hash, part: bytes) -> None:
     digest.update(len(part).to_bytes(8, "big") + part)
 
 
-def _assemble(name: str, told: ThemeFile, regular: Face, strong: Face, logo: Logo | None, accent: str, hosts: frozenset[str], sha: str) -> Theme:
+def _assemble(
+    name: str, told: ThemeFile, regular: Face, strong: Face, logo: Logo | None, accent: str, hosts: frozenset[str], sha: str
+) -> Theme:
     width, height = PAGE_SIZES[told.page.size]
     sizes, colours = told.sizes, told.colours
     ink, muted, on_paper = _operands(colours.ink), _operands(colours.muted), _operands(_readable(accent))

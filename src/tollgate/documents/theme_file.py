@@ -15,7 +15,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of the tables: an unknown key is refused."""
 
 
-class PageTable(_Table, kw_only=True):
+class PageTable(_Table, frozen=True, kw_only=True):
     """`[page]`"""
 
     size: Literal["A4", "Letter"] = "A4"
@@ -25,14 +25,14 @@ class PageTable(_Table, kw_only=True):
     margin_left: Margin
 
 
-class FontsTable(_Table, kw_only=True):
+class FontsTable(_Table, frozen=True, kw_only=True):
     """`[fonts]`: two weights of TrueType outlines with tabular figures."""
 
     regular: RelativePath
     strong: RelativePath
 
 
-class SizesTable(_Table, kw_only=True):
+class SizesTable(_Table, frozen=True, kw_only=True):
     """`[sizes]`; `leading` is line height over size, for running text."""
 
     title: Size
@@ -44,7 +44,7 @@ class SizesTable(_Table, kw_only=True):
     leading: Annotated[float, Meta(ge=1, le=2)]
 
 
-class ColoursTable(_Table, kw_only=True):
+class ColoursTable(_Table, frozen=True, kw_only=True):
     """`[colours]` as `#RRGGBB`: text, secondary text, the one accent, hairlines, panels."""
 
     ink: Colour
@@ -54,7 +54,7 @@ class ColoursTable(_Table, kw_only=True):
     tint: Colour
 
 
-class LogoTable(_Table, kw_only=True):
+class LogoTable(_Table, frozen=True, kw_only=True):
     """`[logo]`: the box it is fitted into; an organization's own logo replaces `file`."""
 
     file: RelativePath | None = None
@@ -62,7 +62,7 @@ class LogoTable(_Table, kw_only=True):
     max_height: Annotated[float, Meta(ge=10, le=120)] = 40.0
 
 
-class ThemeFile(_Table, kw_only=True):
+class ThemeFile(_Table, frozen=True, kw_only=True):
     """A whole `theme.toml`."""
 
     title: Annotated[str, Meta(min_length=1, max_length=80)]

@@ -24,7 +24,7 @@ class Kind(StrEnum):
     CERTIFICATE = "certificate"
 
 
-class DocumentInfo(View, kw_only=True):
+class DocumentInfo(View, frozen=True, kw_only=True):
     """What the file says about itself, in its metadata and at the edge of each page."""
 
     language: str
@@ -42,14 +42,14 @@ class DocumentInfo(View, kw_only=True):
     """Top of pages 2 and on: `Invoice INV-2026-0042`."""
 
 
-class Fact(View, kw_only=True):
+class Fact(View, frozen=True, kw_only=True):
     """A labelled value: `Due date` and `24 December 2026`."""
 
     label: str
     value: str
 
 
-class PartyView(View, kw_only=True):
+class PartyView(View, frozen=True, kw_only=True):
     """Seller or buyer as copied onto the document at issue."""
 
     label: str = ""
@@ -59,7 +59,7 @@ class PartyView(View, kw_only=True):
     contact: Texts = ()
 
 
-class ColumnsView(View, kw_only=True):
+class ColumnsView(View, frozen=True, kw_only=True):
     """Headings of the line table. A column whose heading is None is not drawn."""
 
     position: str | None = None
@@ -70,7 +70,7 @@ class ColumnsView(View, kw_only=True):
     net: str
 
 
-class LineView(View, kw_only=True):
+class LineView(View, frozen=True, kw_only=True):
     """One billed line. `description` is a tuple of paragraphs."""
 
     position: str = ""
@@ -82,7 +82,7 @@ class LineView(View, kw_only=True):
     net: str
 
 
-class TaxRowView(View, kw_only=True):
+class TaxRowView(View, frozen=True, kw_only=True):
     """One tax group of R2: what it is, its base, its tax."""
 
     label: str
@@ -90,7 +90,7 @@ class TaxRowView(View, kw_only=True):
     tax: str
 
 
-class TaxTableView(View, kw_only=True):
+class TaxTableView(View, frozen=True, kw_only=True):
     """The tax groups with the three headings."""
 
     label: str
@@ -99,7 +99,7 @@ class TaxTableView(View, kw_only=True):
     rows: tuple[TaxRowView, ...] = ()
 
 
-class TotalRowView(View, kw_only=True):
+class TotalRowView(View, frozen=True, kw_only=True):
     """One sum. `strong` is the one that the reader looks for (payable); `muted` is beside the point (retained)."""
 
     label: str
@@ -107,14 +107,14 @@ class TotalRowView(View, kw_only=True):
     emphasis: Literal["normal", "strong", "muted"] = "normal"
 
 
-class PayLinkView(View, kw_only=True):
+class PayLinkView(View, frozen=True, kw_only=True):
     """Where to pay. `url` holds no secret (R10) and is made clickable only for a host that the theme's overrides allow."""
 
     label: str
     url: str
 
 
-class PaymentView(View, kw_only=True):
+class PaymentView(View, frozen=True, kw_only=True):
     """How to pay: bank details as facts, paragraphs, and the pay page."""
 
     title: str
@@ -123,7 +123,7 @@ class PaymentView(View, kw_only=True):
     link: PayLinkView | None = None
 
 
-class InvoiceView(View, kw_only=True):
+class InvoiceView(View, frozen=True, kw_only=True):
     """An invoice as issued. `headline` is the one figure at the top (amount and its due date)."""
 
     info: DocumentInfo
@@ -143,7 +143,7 @@ class InvoiceView(View, kw_only=True):
     footer: tuple[Texts, ...] = ()
 
 
-class CreditNoteView(InvoiceView, kw_only=True):
+class CreditNoteView(InvoiceView, frozen=True, kw_only=True):
     """A credit note: an invoice's skeleton that says which document it corrects, from when, and why."""
 
     corrects: str
@@ -151,7 +151,7 @@ class CreditNoteView(InvoiceView, kw_only=True):
     reason: str = ""
 
 
-class DeliveredView(View, kw_only=True):
+class DeliveredView(View, frozen=True, kw_only=True):
     """One deliverable: a file with its SHA-256, a link, or a note."""
 
     kind: str
@@ -161,7 +161,7 @@ class DeliveredView(View, kw_only=True):
     sha256: str = ""
 
 
-class DecisionView(View, kw_only=True):
+class DecisionView(View, frozen=True, kw_only=True):
     """One approver's decision: who typed which name, in which role, when (with zone), and how it came in."""
 
     outcome: str
@@ -174,14 +174,14 @@ class DecisionView(View, kw_only=True):
     """Anything more: terms accepted, who copied the link, a comment."""
 
 
-class SectionView(View, kw_only=True):
+class SectionView(View, frozen=True, kw_only=True):
     """A heading over paragraphs."""
 
     title: str
     paragraphs: Texts = ()
 
 
-class CertificateView(View, kw_only=True):
+class CertificateView(View, frozen=True, kw_only=True):
     """A sign-off certificate: what was promised, delivered and decided, and the hashes that pin it down."""
 
     info: DocumentInfo

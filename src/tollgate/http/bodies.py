@@ -14,7 +14,7 @@ from uuid import UUID
 from litestar import Request
 from msgspec import Meta, Struct
 
-from tollgate.errors import Invalid, Stale, invalid, _
+from tollgate.errors import Invalid, Stale, _, invalid
 from tollgate.money.amount import Money
 
 T = TypeVar("T")
@@ -62,7 +62,12 @@ def clean(text: str, pointer: str, *, most: int = 500, lines: bool = False) -> s
     found = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     for character in found:
         code = ord(character)
-        if code in _BIDI or code == 0x7F or (code < 0x20 and not (character == "\n" and lines) and character != "\t") or 0xD800 <= code <= 0xDFFF:
+        if (
+            code in _BIDI
+            or code == 0x7F
+            or (code < 0x20 and not (character == "\n" and lines) and character != "\t")
+            or 0xD800 <= code <= 0xDFFF
+        ):
             raise invalid(pointer, _("This contains characters that cannot be kept or shown (U+%(code)s)", code=f"{code:04X}"))
     if len(found) > most:
         raise invalid(pointer, _("Use at most %(most)s characters", most=most))

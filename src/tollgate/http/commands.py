@@ -10,7 +10,7 @@ from uuid import UUID
 from litestar import Request, Response
 
 from tollgate.db.command import ActorKind, Command, Replayed
-from tollgate.errors import invalid, _
+from tollgate.errors import _, invalid
 
 T = TypeVar("T")
 
@@ -30,7 +30,11 @@ async def command_from(
         raise invalid("/idempotency-key", _("An idempotency key has 1 to 255 characters"))
     content_type = request.headers.get("content-type", "")
     # A form's boundary or token differs on every send; its fields are what counts.
-    body = await _form_digest(request) if content_type.startswith(("multipart/", "application/x-www-form-urlencoded")) else await request.body()
+    body = (
+        await _form_digest(request)
+        if content_type.startswith(("multipart/", "application/x-www-form-urlencoded"))
+        else await request.body()
+    )
     seen = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).digest()
     return Command(
         organization_id=organization_id,

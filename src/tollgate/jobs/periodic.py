@@ -62,7 +62,9 @@ async def ask_for_next(db: Database, wanted: Sequence[Periodic]) -> None:
     """Enqueue the next occurrence of each periodic job for every organization; those that wait already stay one."""
     now = clock.now()
     async with db.directory() as session:
-        organizations = [row.organization_id for row in await session.execute(text("select organization_id from directory_organizations()"))]
+        organizations = [
+            row.organization_id for row in await session.execute(text("select organization_id from directory_organizations()"))
+        ]
     for organization_id in organizations:
         async with db.transaction(organization_id) as session:
             for periodic in wanted:
@@ -82,5 +84,3 @@ async def run_forever(db: Database, wanted: Sequence[Periodic], stop: asyncio.Ev
             await asyncio.wait_for(stop.wait(), every_seconds)
         except TimeoutError:
             continue
-
-

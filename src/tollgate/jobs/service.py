@@ -67,7 +67,9 @@ class JobView:
 async def jobs_of(session: AsyncSession, organization_id: UUID, states: Sequence[str] = ("dead",), limit: int = 100) -> list[JobView]:
     """This organization's jobs in the given states, newest first."""
     rows = await session.execute(
-        text("select id, kind, arguments, state, attempts, run_at, last_error, created_at from job_list(:organization_id, :states, :limit)"),
+        text(
+            "select id, kind, arguments, state, attempts, run_at, last_error, created_at from job_list(:organization_id, :states, :limit)"
+        ),
         {"organization_id": organization_id, "states": list(states), "limit": limit},
     )
     return [JobView(*row) for row in rows]

@@ -160,16 +160,15 @@ class Worker:
                 async with self.db.engine.connect() as connection:
                     raw = await connection.get_raw_connection()
                     driver: Any = raw.driver_connection
+                    closed = asyncio.Event()
+                    driver.add_termination_listener(lambda *_: closed.set())
                     await driver.add_listener(CHANNEL, lambda *_: self._wake.set())
-                    while not driver.is_closed():
-                        await asyncio.sleep(5)
+                    await closed.wait()
             except (OSError, DBAPIError):
                 await asyncio.sleep(self.poll_seconds)
 
 
 async def _finish(session: AsyncSession, run: Run) -> None:
-    done = await session.execute(
-        text("select job_finish(:id, :fence, :now)"), {"id": run.job_id, "fence": run.fence, "now": clock.now()}
-    )
+    done = await session.execute(text("select job_finish(:id, :fence, :now)"), {"id": run.job_id, "fence": run.fence, "now": clock.now()})
     if not done.scalar_one():
         raise LeaseLost(str(run.job_id))

@@ -9,7 +9,8 @@ from sqlalchemy import CheckConstraint, Index, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tollgate.db.base import Base, Tenant, TenantRow, belongs_to
-from tollgate.db.types import at, currency, minor
+from tollgate.db.types import at, minor
+from tollgate.db.types import currency as currency_code
 
 
 class JournalEntry(TenantRow, Base):
@@ -48,9 +49,9 @@ class JournalPosting(Tenant, Base):
     client_id: Mapped[UUID | None]
     invoice_id: Mapped[UUID | None]
     amount_minor: Mapped[minor]
-    currency: Mapped[currency]
+    currency: Mapped[currency_code]
     book_amount_minor: Mapped[minor]
-    book_currency: Mapped[currency]
+    book_currency: Mapped[currency_code]
 
     __table_args__ = (
         belongs_to("journal_entry", "entry_id"),

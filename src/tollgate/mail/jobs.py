@@ -47,7 +47,8 @@ def handlers(
             html=html,
             message_id=message_id_of(row, sender),
             attachments=[
-                Attachment(ref.file_name, ref.content_type, await storage.get(run.organization_id, ref.sha256_hex)) for ref in composed.attachments
+                Attachment(ref.file_name, ref.content_type, await storage.get(run.organization_id, ref.sha256_hex))
+                for ref in composed.attachments
             ],
             reply_to=str(composed.context.get("reply_to", "")),
         )
@@ -76,7 +77,7 @@ def handlers(
             row.attempts += 1
             return row, await composers[row.template](session, row)
 
-    return {SendMail: send}  # type: ignore[dict-item]
+    return {SendMail: send}
 
 
 async def _write(session: AsyncSession, row: MailMessage, state: str, error: str | None) -> None:

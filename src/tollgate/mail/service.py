@@ -53,10 +53,7 @@ async def ask(
         "created_at": clock.now(),
     }
     asked = await session.execute(
-        insert(MailMessage)
-        .values(row)
-        .on_conflict_do_nothing(index_elements=["organization_id", "message_id"])
-        .returning(MailMessage.id)
+        insert(MailMessage).values(row).on_conflict_do_nothing(index_elements=["organization_id", "message_id"]).returning(MailMessage.id)
     )
     if asked.scalar_one_or_none() is None:
         return False

@@ -89,7 +89,17 @@ class NoTransport:
 
 
 def build(
-    *, sender: str, seller: str, to_name: str, to_email: str, subject: str, text: str, html: str, message_id: str, attachments: list[Attachment], reply_to: str = ""
+    *,
+    sender: str,
+    seller: str,
+    to_name: str,
+    to_email: str,
+    subject: str,
+    text: str,
+    html: str,
+    message_id: str,
+    attachments: list[Attachment],
+    reply_to: str = "",
 ) -> EmailMessage:
     """One message. Names go through the header registry, so no text can add a header or a receiver."""
     message = EmailMessage()
@@ -109,7 +119,9 @@ def build(
     message.add_alternative(html, subtype="html")
     for attachment in attachments:
         main, _slash, sub = attachment.content_type.partition("/")
-        message.add_attachment(attachment.content, maintype=main or "application", subtype=sub or "octet-stream", filename=_one_line(attachment.file_name))
+        message.add_attachment(
+            attachment.content, maintype=main or "application", subtype=sub or "octet-stream", filename=_one_line(attachment.file_name)
+        )
     return message
 
 

@@ -100,6 +100,11 @@ class Contact(TenantRow, Base):
         belongs_to("client"),
         Index("ix_contact_client", "organization_id", "client_id"),
         Index(
-            "uq_contact_email", "organization_id", "client_id", text("lower(email)"), unique=True, postgresql_where=text("removed_at is null")
+            "uq_contact_email",
+            "organization_id",
+            "client_id",
+            text("lower(email)"),
+            unique=True,
+            postgresql_where=text("removed_at is null"),
         ),
     )

@@ -34,9 +34,7 @@ class GatewayAccount(TenantRow, Base):
     created_at: Mapped[at]
     removed_at: Mapped[datetime | None] = mapped_column(Instant())
 
-    __table_args__ = (
-        Index("uq_gateway_account_active", "organization_id", unique=True, postgresql_where=text("removed_at is null")),
-    )
+    __table_args__ = (Index("uq_gateway_account_active", "organization_id", unique=True, postgresql_where=text("removed_at is null")),)
 
 
 class GatewayCustomer(Tenant, Base):
@@ -155,5 +153,3 @@ class PaymentAllocation(TenantRow, Base):
         Index("ix_payment_allocation_invoice", "organization_id", "invoice_id"),
         Index("ix_payment_allocation_payment", "organization_id", "payment_id"),
     )
-
-

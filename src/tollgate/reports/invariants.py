@@ -295,4 +295,3 @@ async def run(session: AsyncSession, organization_id: UUID, *, jobs_idle: bool =
     broken_at = (f"event {chain.broken_at}",) if chain.broken_at is not None else ()
     found.append(Finding("audit_chain", "the audit trail is whole: no event edited, cut or moved", chain.events, broken_at))
     return found
-

@@ -32,6 +32,8 @@ class ReviewRound(TenantRow, Base):
     delivered_by: Mapped[UUID | None]
     opened_at: Mapped[at]
     closed_at: Mapped[datetime | None] = mapped_column(Instant())
+    reopened_because: Mapped[str | None] = mapped_column(Text)
+    """Why an approved round was taken back, as the client is told."""
 
     __table_args__ = (
         belongs_to("contract"),
@@ -79,7 +81,9 @@ class ApprovalLink(TenantRow, Base):
         belongs_to("contact"),
         one_of("revoked_because", "revoked", "withdrawn", "superseded", "round_closed"),
         CheckConstraint("(revoked_at is null) = (revoked_because is null)", name="revoked_whole"),
-        Index("uq_approval_link_right", "organization_id", "round_id", "contact_id", unique=True, postgresql_where=text("revoked_at is null")),
+        Index(
+            "uq_approval_link_right", "organization_id", "round_id", "contact_id", unique=True, postgresql_where=text("revoked_at is null")
+        ),
     )
 
 
@@ -173,6 +177,8 @@ class Colleague(TenantRow, Base):
     decided_at: Mapped[datetime | None] = mapped_column(Instant())
     decided_by: Mapped[UUID | None]
 
-    __table_args__ = (belongs_to("review_round", "round_id"), belongs_to("approval_link"), one_of("state", "proposed", "confirmed", "declined"))
-
-
+    __table_args__ = (
+        belongs_to("review_round", "round_id"),
+        belongs_to("approval_link"),
+        one_of("state", "proposed", "confirmed", "declined"),
+    )

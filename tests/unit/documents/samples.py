@@ -15,8 +15,8 @@ from tollgate.documents.views import (
     InvoiceView,
     LineView,
     PartyView,
-    PaymentView,
     PayLinkView,
+    PaymentView,
     SectionView,
     TaxRowView,
     TaxTableView,
@@ -43,10 +43,17 @@ FOOTER = (
 COLUMNS = ColumnsView(position="No.", title="Milestone", quantity="Qty", unit_price="Unit price", tax_rate="VAT", net="Net (EUR)")
 
 
-def info(title: str, **changes: str) -> DocumentInfo:
+def info(title: str) -> DocumentInfo:
     """Metadata of a sample."""
-    members = {"language": "en", "author": SELLER.name, "subject": "Contract C-2026-014", "dated": "2026-11-24", "page_of": "Page {page} of {pages}"}
-    return DocumentInfo(title=title, running_title=title, **{**members, **changes})
+    return DocumentInfo(
+        language="en",
+        title=title,
+        running_title=title,
+        author=SELLER.name,
+        subject="Contract C-2026-014",
+        dated="2026-11-24",
+        page_of="Page {page} of {pages}",
+    )
 
 
 def invoice(lines: tuple[LineView, ...] | None = None) -> InvoiceView:
@@ -139,8 +146,10 @@ def long_invoice(count: int = 200) -> InvoiceView:
     lines = tuple(
         LineView(
             position=str(number),
-            title=f"Work package {number:03} " + ("with a title that goes on and on because the contract says so, word for word" if number % 7 == 0 else "on site"),
-            description=("Second paragraph of explanation that is long enough to wrap at least once in the narrow column. " * 2,) * (number % 7 == 0),
+            title=f"Work package {number:03} "
+            + ("with a title that goes on and on because the contract says so, word for word" if number % 7 == 0 else "on site"),
+            description=("Second paragraph of explanation that is long enough to wrap at least once in the narrow column. " * 2,)
+            * (number % 7 == 0),
             quantity=f"{number}",
             unit_price="1,234.50",
             tax_rate="20 %",
@@ -171,7 +180,9 @@ def credit_note() -> CreditNoteView:
         buyer=BUYER,
         columns=COLUMNS,
         lines=(base.lines[1],),
-        taxes=TaxTableView(label="VAT", base="Base", tax="Tax", rows=(TaxRowView(label="10 % reduced rate", base="1,950.00", tax="195.00"),)),
+        taxes=TaxTableView(
+            label="VAT", base="Base", tax="Tax", rows=(TaxRowView(label="10 % reduced rate", base="1,950.00", tax="195.00"),)
+        ),
         totals=(
             TotalRowView(label="Net", amount="1,950.00"),
             TotalRowView(label="VAT", amount="195.00"),
@@ -225,8 +236,12 @@ def certificate() -> CertificateView:
                 hash_label="SHA-256",
                 sha256="60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
             ),
-            DeliveredView(kind="Link", name="https://staging.kowalski.example/warehouse/scanners", details=("Test system with data of 12 November",)),
-            DeliveredView(kind="Note", name="The fourth charger is on back order and follows in week 49; agreed by phone with Ms Kowalski."),
+            DeliveredView(
+                kind="Link", name="https://staging.kowalski.example/warehouse/scanners", details=("Test system with data of 12 November",)
+            ),
+            DeliveredView(
+                kind="Note", name="The fourth charger is on back order and follows in week 49; agreed by phone with Ms Kowalski."
+            ),
         ),
         decisions_title="Decisions",
         decisions=(

@@ -9,10 +9,22 @@ from hypothesis import strategies as st
 from pypdf import PdfReader
 
 from tests.unit.documents import samples
-from tollgate.documents import Theme, decode, encode, load_theme, render
+from tollgate.documents import (
+    CertificateView,
+    CreditNoteView,
+    DocumentView,
+    Theme,
+    decode,
+    encode,
+    load_theme,
+    render,
+    render_certificate,
+    render_credit_note,
+    render_invoice,
+)
 from tollgate.documents.fonts import Face
 from tollgate.documents.text import BOX, clean, clean_line, cut, wrap
-from tollgate.documents.views import DocumentInfo, DocumentView, Fact, LineView, PartyView, TaxRowView, TaxTableView, TotalRowView
+from tollgate.documents.views import DocumentInfo, Fact, LineView, PartyView, TaxRowView, TaxTableView, TotalRowView
 
 PAYLOADS = [
     '<b>bold</b><img src="file:///etc/passwd"/>',
@@ -27,7 +39,7 @@ PAYLOADS = [
     "😀👩‍👩‍👧 emoji",
     "\u200b\u200b\u00ad\ufeff",
     " " * 3000 + "x",
-    "W" * 5000,
+    "W" * 1500,
     "שלום عربي 漢字",
     "",
     " ",
@@ -40,7 +52,9 @@ def with_text(view: DocumentView, text: str) -> DocumentView:
 
     def replaced(value: object) -> object:
         if isinstance(value, DocumentInfo):
-            return msgspec.structs.replace(value, language=text, title=text, author=text, subject=text, dated=text, page_of=text, running_title=text)
+            return msgspec.structs.replace(
+                value, language=text, title=text, author=text, subject=text, dated=text, page_of=text, running_title=text
+            )
         if isinstance(value, str):
             return text
         if isinstance(value, tuple):
@@ -55,26 +69,29 @@ def with_text(view: DocumentView, text: str) -> DocumentView:
     return new
 
 
-def drawn(view: DocumentView, kind: str, theme: Theme = THEME) -> str:
-    from tollgate.documents.certificate import draw_certificate
-    from tollgate.documents.invoice import draw_invoice
-    from tollgate.documents.views import CertificateView
-
-    pdf = draw_certificate(view, theme) if isinstance(view, CertificateView) else draw_invoice(view, theme)
+def drawn(view: DocumentView, theme: Theme = THEME) -> str:
+    if isinstance(view, CertificateView):
+        pdf = render_certificate(view, theme)
+    elif isinstance(view, CreditNoteView):
+        pdf = render_credit_note(view, theme)
+    else:
+        pdf = render_invoice(view, theme)
     return "".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages)
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
-@pytest.mark.parametrize(("kind", "view"), [("invoice", samples.invoice()), ("credit_note", samples.credit_note()), ("certificate", samples.certificate())])
-def test_hostile_text_in_every_field(kind: str, view: DocumentView, payload: str) -> None:
-    text = drawn(with_text(view, payload), kind)
+@pytest.mark.parametrize(
+    "view", [samples.invoice(), samples.credit_note(), samples.certificate()], ids=["invoice", "credit_note", "certificate"]
+)
+def test_hostile_text_in_every_field(view: DocumentView, payload: str) -> None:
+    text = drawn(with_text(view, payload))
     shown = "".join(char if char in THEME.faces["F1"].covered else BOX for char in "".join(clean_line(payload).split()))
     assert shown in "".join(text.split())
 
 
 def test_markup_is_shown_as_typed() -> None:
     view = msgspec.structs.replace(samples.invoice(), buyer=PartyView(name='<b>A</b> <img src="/etc/passwd"/> &amp;'))
-    assert '<b>A</b> <img src="/etc/passwd"/> &amp;' in drawn(view, "invoice")
+    assert '<b>A</b> <img src="/etc/passwd"/> &amp;' in drawn(view)
 
 
 def test_a_character_that_would_reorder_or_hide_is_a_box() -> None:
@@ -101,10 +118,12 @@ def test_any_text_renders_and_every_amount_is_there(note: str, lines: list[tuple
         buyer=PartyView(name=note, address=(note, note)),
         notes=(note, note),
         totals=tuple(TotalRowView(label=note, amount=amount) for amount in sums),
-        taxes=TaxTableView(label="VAT", base="Base", tax="Tax", rows=tuple(TaxRowView(label=note, base=amount, tax=amount) for amount in sums)),
+        taxes=TaxTableView(
+            label="VAT", base="Base", tax="Tax", rows=tuple(TaxRowView(label=note, base=amount, tax=amount) for amount in sums)
+        ),
         headline=Fact(label=note, value=sums[0]),
     )
-    text = drawn(view, "invoice")
+    text = drawn(view)
     for _title, _text, net in lines:
         assert text.count(net) >= 2
     for amount in sums:

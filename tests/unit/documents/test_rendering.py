@@ -1,12 +1,15 @@
 """What is drawn: the text of the views in reading order, over as many pages as it takes, and the same bytes every time."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pypdfium2  # type: ignore[import-untyped, unused-ignore]
 import pytest
 from pypdf import PdfReader
 
@@ -26,11 +29,16 @@ from tollgate.documents import (
     render_credit_note,
     render_invoice,
 )
+from tollgate.documents.text import clean
 from tollgate.documents.views import CreditNoteView, Fact, LineView, PartyView, PayLinkView, PaymentView, TaxTableView, TotalRowView
 
 ROOT = Path(__file__).resolve().parents[3]
 HOSTS = frozenset({"bill.nordlicht.example"})
-SAMPLES: dict[str, DocumentView] = {"invoice": samples.invoice(), "credit_note": samples.credit_note(), "certificate": samples.certificate()}
+SAMPLES: dict[str, DocumentView] = {
+    "invoice": samples.invoice(),
+    "credit_note": samples.credit_note(),
+    "certificate": samples.certificate(),
+}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +91,9 @@ def test_two_hundred_lines_flow_over_pages_with_headings_and_numbers(theme: Them
         assert "Nordlicht Studio GmbH" in page
     whole = words(" ".join(drawn))
     assert all(line.net in whole and f"Work package {line.position.zfill(3)}" in whole for line in view.lines)
-    assert [whole.index(f"Work package {line.position.zfill(3)}") for line in view.lines] == sorted(whole.index(f"Work package {line.position.zfill(3)}") for line in view.lines)
+    assert [whole.index(f"Work package {line.position.zfill(3)}") for line in view.lines] == sorted(
+        whole.index(f"Work package {line.position.zfill(3)}") for line in view.lines
+    )
 
 
 @pytest.mark.parametrize("count", range(8, 30))
@@ -102,7 +112,9 @@ def test_the_way_to_pay_is_never_torn(count: int, theme: Theme) -> None:
 
 def test_a_line_longer_than_a_page_goes_on_over_the_next(theme: Theme) -> None:
     paragraphs = tuple(f"Paragraph {number} of a very thorough description that nobody will read to its end." for number in range(150))
-    view = samples.invoice((LineView(position="1", title="All of it", description=paragraphs, net="1.00"), LineView(position="2", title="Next", net="2.00")))
+    view = samples.invoice(
+        (LineView(position="1", title="All of it", description=paragraphs, net="1.00"), LineView(position="2", title="Next", net="2.00"))
+    )
     drawn = pages(render_invoice(view, theme))
     assert 2 < len(drawn) < 8
     whole = words(" ".join(drawn))
@@ -136,24 +148,23 @@ def test_long_names_and_amounts_are_wrapped_or_made_smaller_not_cut(theme: Theme
         buyer=PartyView(name=name, address=(name,)),
         seller=PartyView(name=name),
         headline=Fact(label="Payable", value=huge + " EUR"),
-        totals=(TotalRowView(label="A rather long label of a sum that needs two lines in its column", amount=huge + " EUR", emphasis="strong"),),
+        totals=(
+            TotalRowView(label="A rather long label of a sum that needs two lines in its column", amount=huge + " EUR", emphasis="strong"),
+        ),
     )
     page = pages(render_invoice(view, theme))[0]
     joined = "".join(page.split())
     assert joined.count(name) >= 3
     assert joined.count(huge) >= 5
-    right = samples_right_edge(render_invoice(view, theme))
-    assert right <= theme.right + 0.5
+    assert right_edge(render_invoice(view, theme)) <= theme.right + 0.5
 
 
-def samples_right_edge(pdf: bytes) -> float:
+def right_edge(pdf: bytes) -> float:
     """The right edge of the ink on the first page, in points."""
-    import pypdfium2
-
     document = pypdfium2.PdfDocument(pdf)
     try:
         text = document[0].get_textpage()
-        return max(text.get_charbox(index)[2] for index in range(text.count_chars()))
+        return max(float(text.get_charbox(index)[2]) for index in range(text.count_chars()))
     finally:
         document.close()
 
@@ -193,15 +204,15 @@ def test_metadata_language_and_creation_day(theme: Theme) -> None:
     assert reader.metadata.title == "Invoice INV-2026-0042"
     assert reader.metadata.author == "Nordlicht Studio GmbH"
     assert reader.metadata.subject == "Contract C-2026-014"
-    assert reader.metadata["/CreationDate"] == "D:20261124000000Z"
-    root = reader.trailer["/Root"]
-    assert root["/Lang"] == "en"
-    assert root["/ViewerPreferences"]["/DisplayDocTitle"] is not None
+    assert str(reader.metadata["/CreationDate"]) == "D:20261124000000Z"
+    root = reader.root_object
+    assert str(root["/Lang"]) == "en"
+    assert "/DisplayDocTitle" in str(root["/ViewerPreferences"].get_object())
 
 
 def test_every_font_is_embedded_and_there_is_no_helvetica(theme: Theme) -> None:
     reader = PdfReader(BytesIO(render_certificate(samples.certificate(), theme)))
-    fonts = [font.get_object() for page in reader.pages for font in page["/Resources"]["/Font"].values()]
+    fonts: list[Any] = [font.get_object() for page in reader.pages for font in page["/Resources"]["/Font"].values()]  # type: ignore[index, union-attr]
     assert fonts
     assert all("/FontFile2" in font["/FontDescriptor"] for font in fonts)
     assert all("Inter" in font["/BaseFont"] for font in fonts)
@@ -244,16 +255,23 @@ def test_frozen_json_is_canonical_and_reads_back(kind: str) -> None:
     frozen = encode(view)
     assert decode(kind, frozen) == view
     assert encode(decode(kind, frozen)) == frozen
-    assert frozen.index(b'"info"') < frozen.index(b'"title"')
+    members = list(json.loads(frozen))
+    assert members == sorted(members)
 
 
-@pytest.mark.parametrize(("kind", "frozen"), [("statement", b"{}"), ("invoice", b"{}"), ("invoice", b"[]"), ("invoice", b"\xff"), ("certificate", encode(samples.invoice()))])
+@pytest.mark.parametrize(
+    ("kind", "frozen"),
+    [("statement", b"{}"), ("invoice", b"{}"), ("invoice", b"[]"), ("invoice", b"\xff"), ("certificate", encode(samples.invoice()))],
+)
 def test_what_is_no_frozen_document_is_refused(kind: str, frozen: bytes, theme: Theme) -> None:
     with pytest.raises(ValueError):
         render(kind, frozen, theme)
 
 
-@pytest.mark.parametrize("name", ["Γιώργος Παπαδόπουλος ΑΒΓ ώΰ", "Київ Їжак Ґанок Ёлка Ђорђе Љубав", "Łódź Říčany Őrség İstanbul Žižek Țăndărică ẞ", "Ελλάς ἀρχή"])
+@pytest.mark.parametrize(
+    "name",
+    ["Γιώργος Παπαδόπουλος ΑΒΓ ώΰ", "Київ Їжак Ґанок Ёлка Ђорђе Љубав", "Łódź Říčany Őrség İstanbul Žižek Țăndărică ẞ", "Ελλάς ἀρχή"],
+)
 def test_latin_greek_and_cyrillic_are_drawn_and_extracted(name: str, theme: Theme) -> None:
     assert missing_glyphs(name, theme) == ""
     view = msgspec.structs.replace(samples.invoice(), buyer=PartyView(name=name, address=(name,)))
@@ -262,12 +280,13 @@ def test_latin_greek_and_cyrillic_are_drawn_and_extracted(name: str, theme: Them
 
 
 def test_more_characters_than_one_subset_holds(theme: Theme) -> None:
-    alphabet = "".join(chr(code) for code in range(0x100, 0x530) if not missing_glyphs(chr(code), theme) and chr(code).isalpha())
+    letters = (chr(code) for code in range(0x100, 0x530))
+    alphabet = "".join(char for char in letters if char.isalpha() and clean(char) == char and not missing_glyphs(char, theme))
     assert len(alphabet) > 700
     parts = tuple(alphabet[start : start + 40] for start in range(0, len(alphabet), 40))
     drawn = "".join("".join(pages(render_invoice(msgspec.structs.replace(samples.invoice(), notes=parts), theme))).split())
     for part in parts:
-        assert "".join(words(part)) in drawn
+        assert part in drawn
 
 
 def test_what_a_font_lacks_is_named_and_shown_as_a_box(theme: Theme) -> None:
@@ -295,7 +314,11 @@ def test_a_certificate_shows_hashes_and_decisions_in_full(theme: Theme) -> None:
 def test_a_credit_note_says_what_it_corrects(theme: Theme) -> None:
     view: CreditNoteView = samples.credit_note()
     drawn = words(pages(render_credit_note(view, theme))[0])
-    assert drawn.index("Credit note CN-2026-0003") < drawn.index("Corrects invoice INV-2026-0041 of 3 November 2026.") < drawn.index("Billed to")
+    assert (
+        drawn.index("Credit note CN-2026-0003")
+        < drawn.index("Corrects invoice INV-2026-0041 of 3 November 2026.")
+        < drawn.index("Billed to")
+    )
 
 
 def test_a_document_without_optional_parts(theme: Theme) -> None:

@@ -117,7 +117,18 @@ def image(kind: str, size: tuple[int, int] = (300, 100), mode: str = "RGB") -> b
     return output.getvalue()
 
 
-@pytest.mark.parametrize("data", [image("PNG"), image("JPEG"), image("PNG", mode="L"), image("PNG", mode="P"), image("PNG", (1, 1)), image("PNG", (4000, 10)), samples.logo()])
+@pytest.mark.parametrize(
+    "data",
+    [
+        image("PNG"),
+        image("JPEG"),
+        image("PNG", mode="L"),
+        image("PNG", mode="P"),
+        image("PNG", (1, 1)),
+        image("PNG", (4000, 10)),
+        samples.logo(),
+    ],
+)
 def test_png_and_jpeg_logos_are_drawn(data: bytes) -> None:
     theme = load_theme(overrides=ThemeOverrides(logo=data))
     assert theme.logo is not None
@@ -134,7 +145,16 @@ def test_a_logo_is_scaled_down_so_that_documents_stay_small() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\x89PNG\r\n\x1a\n" + b"\x00" * 50, image("PNG")[:-30], image("GIF"), image("BMP"), b"%PDF-1.4", image("PNG") + b"\x00" * MAX_LOGO_BYTES],
+    [
+        b"",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"\x89PNG\r\n\x1a\n" + b"\x00" * 50,
+        image("PNG")[:-30],
+        image("GIF"),
+        image("BMP"),
+        b"%PDF-1.4",
+        image("PNG") + b"\x00" * MAX_LOGO_BYTES,
+    ],
     ids=["empty", "svg", "broken", "cut", "gif", "bmp", "pdf", "large"],
 )
 def test_anything_else_is_no_logo(data: bytes) -> None:

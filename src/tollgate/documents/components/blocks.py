@@ -106,7 +106,9 @@ def label_width(facts: Iterable[Fact], theme: Theme, limit: float) -> float:
     return min(limit, max((theme.styles.muted.width(clean_line(fact.label)) for fact in facts), default=0.0) + 14.0)
 
 
-def fact_rows(facts: Iterable[Fact], theme: Theme, label: float, width: float, style: Style | None = None) -> list[tuple[list[Line], list[Line]]]:
+def fact_rows(
+    facts: Iterable[Fact], theme: Theme, label: float, width: float, style: Style | None = None
+) -> list[tuple[list[Line], list[Line]]]:
     """A grid of facts as (label lines, value lines) pairs, for columns `label` and `width - label` wide."""
     styles = theme.styles
     return [

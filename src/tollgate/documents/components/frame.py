@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tollgate.documents.components.blocks import Line, draw, height_of, lines_of
+from tollgate.documents.components.blocks import Line, draw, flow, height_of, lines_of
 from tollgate.documents.sheet import Sheet
-from tollgate.documents.text import clean_line
+from tollgate.documents.text import clean_line, cut
 from tollgate.documents.theme import Style, Theme
 from tollgate.documents.views import DocumentInfo, Fact, PartyView, Texts
 
 AXIS = 0.54
 """Share of the measure where the right half begins: letterhead, facts, sums and pay link all hang on this one line."""
 _GUTTER = 18.0
+_FOOTER_LINES = 12
 
 
 def shrink_to(style: Style, text: str, width: float, least: float = 0.55) -> Style:
@@ -21,24 +22,36 @@ def shrink_to(style: Style, text: str, width: float, least: float = 0.55) -> Sty
     return style if natural <= width else style.scaled(max(least, width / natural))
 
 
+def shorten(style: Style, text: str, width: float) -> str:
+    """`text`, ended by an ellipsis where it does not fit: only for what stands in full elsewhere in the document."""
+    if style.width(text) <= width:
+        return text
+    return cut(text, style.width, width - style.width("…"))[0] + "…"
+
+
 def letterhead(sheet: Sheet, seller: PartyView) -> None:
     """Logo, or the seller's name where there is none, at the left; the seller's address at the right."""
     theme = sheet.theme
     styles = theme.styles
     width = theme.measure * (1 - AXIS)
-    logo_height = sheet.logo(theme.left, theme.top)
+    name: list[Line] = []
     lines: list[Line] = []
-    if logo_height:
-        left = theme.top - logo_height
+    if theme.logo is not None:
         lines += lines_of(seller.name, styles.strong, width)
     else:
-        left = draw(sheet, theme.left, theme.top, lines_of(seller.name, styles.name, theme.measure * (AXIS - 0.04)))
+        name = lines_of(seller.name, styles.name, theme.measure * (AXIS - 0.04))
     for index, text in enumerate((*seller.address, *seller.tax_ids, *seller.contact)):
         # Address, tax identifiers and contact are told apart by a breath, not by labels.
         starts = index in (len(seller.address), len(seller.address) + len(seller.tax_ids))
         lines += lines_of(text, styles.small, width, 3.0 if starts and lines else 0.0)
-    right = draw(sheet, theme.right - width, theme.top, lines)
-    sheet.y = min(left, right) - 22.0
+    logo_height = sheet.logo(theme.left, theme.top)
+    if max(height_of(name), height_of(lines)) <= sheet.room * 0.4:
+        left = draw(sheet, theme.left, theme.top, name) - logo_height
+        sheet.y = min(left, draw(sheet, theme.right - width, theme.top, lines))
+    else:
+        sheet.y -= logo_height
+        flow(sheet, theme.left, [*name, *lines])
+    sheet.y -= 22.0
 
 
 def title_block(sheet: Sheet, title: str, number: str, headline: Fact | None, note: str) -> None:
@@ -46,20 +59,22 @@ def title_block(sheet: Sheet, title: str, number: str, headline: Fact | None, no
     theme = sheet.theme
     styles = theme.styles
     left_width = theme.measure * (0.58 if headline else 1.0)
-    lines = lines_of(title, styles.title, left_width) + lines_of(number, shrink_to(styles.number, clean_line(number), left_width), left_width)
-    height = height_of(lines)
-    if headline is not None:
-        height = max(height, styles.label.leading + styles.headline.leading + styles.small.leading)
+    lines = lines_of(title, styles.title, left_width) + lines_of(
+        number, shrink_to(styles.number, clean_line(number), left_width), left_width
+    )
+    if height_of(lines) > sheet.room * 0.4:
+        flow(sheet, theme.left, lines)
+        lines = []
     top = sheet.y
     lower = draw(sheet, theme.left, top, lines)
     if headline is not None:
         width = theme.measure - left_width
         value = clean_line(headline.value)
-        big = shrink_to(styles.headline, value, width)
+        big = shrink_to(styles.headline, value, width, 0.0)
         base = top - 3.0 - styles.label.leading
         for style, text in ((styles.label, clean_line(headline.label)), (big, value), (styles.label, clean_line(note))):
             if text:
-                fitted = shrink_to(style, text, width)
+                fitted = shrink_to(style, text, width, 0.0)
                 sheet.text_right(theme.right, base + 2.5, fitted, text)
                 base -= styles.headline.leading if style is styles.label else styles.label.leading + 3.0
         lower = min(lower, base + styles.headline.leading)
@@ -74,9 +89,8 @@ def running_head(sheet: Sheet, seller: str, title: str) -> None:
     style = theme.styles.small
     base = theme.top - style.size
     half = theme.measure / 2 - 10
-    name, which = clean_line(seller), clean_line(title)
-    sheet.text(theme.left, base, shrink_to(style, name, half, 0.3), name)
-    sheet.text_right(theme.right, base, shrink_to(style, which, half, 0.3), which)
+    sheet.text(theme.left, base, style, shorten(style, clean_line(seller), half))
+    sheet.text_right(theme.right, base, style, shorten(style, clean_line(title), half))
     sheet.rule(theme.left, theme.right, base - 7.0, theme.rule)
     sheet.y = base - 22.0
 
@@ -88,7 +102,10 @@ class Footer:
         style = theme.styles.small
         count = max(1, len(columns))
         self._width = (theme.measure - _GUTTER * (count - 1)) / count
-        self._columns = [[line for text in column for line in lines_of(text, style, self._width)][:12] for column in columns]
+        columns_lines = [[line for text in column for line in lines_of(text, style, self._width)] for column in columns]
+        self._columns = [lines[:_FOOTER_LINES] for lines in columns_lines]
+        self.overflow = [line for lines in columns_lines for line in lines[_FOOTER_LINES:]]
+        """What no footer can hold; the document flows it after its content, so that nothing is lost."""
         self._height = max((height_of(lines) for lines in self._columns), default=0.0)
         self._theme = theme
         self.floor = theme.bottom + style.leading + (self._height + 14.0 if self._height else 6.0) + 12.0
@@ -105,4 +122,4 @@ class Footer:
             for index, lines in enumerate(self._columns):
                 draw(sheet, theme.left + index * (self._width + _GUTTER), top - 7.0, lines)
             text = clean_line(info.page_of.replace("{page}", str(number)).replace("{pages}", str(count)))
-            sheet.text_right(theme.right, theme.bottom, style, text)
+            sheet.text_right(theme.right, theme.bottom, shrink_to(style, text, theme.measure, 0.0), text)

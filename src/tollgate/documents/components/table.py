@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tollgate.documents.components.blocks import Line, baseline, break_after, draw, height_of, lines_of, paragraphs
+from tollgate.documents.components.frame import shrink_to
 from tollgate.documents.sheet import Sheet
-from tollgate.documents.text import clean_line, cut
+from tollgate.documents.text import clean_line
 from tollgate.documents.theme import Style, Theme
 from tollgate.documents.views import ColumnsView, LineView
 
@@ -71,24 +72,26 @@ def draw_headings(sheet: Sheet, headings: ColumnsView, layout: Layout) -> None:
     """The row of headings on a line of ink."""
     theme = sheet.theme
     style = theme.styles.label
-    columns = [[line.text for line in lines_of(column.heading, style, max(column.width, 24.0))] for column in layout.columns]
-    title = [line.text for line in lines_of(headings.title, style, layout.title_width)]
-    depth = max(len(title), *(len(texts) for texts in columns))
+    columns = [_heading(column.heading, style, column.width) for column in layout.columns]
+    title = _heading(clean_line(headings.title), style, layout.title_width)
+    depth = max(len(lines) for lines in (title, *columns))
     base = sheet.y - depth * style.leading + 3.0
     if headings.position is not None:
-        sheet.text(theme.left, base, style, clean_line(headings.position))
-    _stack(sheet, layout.title_x, base, style, title, to_right=False)
-    for column, texts in zip(layout.columns, columns, strict=True):
-        _stack(sheet, column.right, base, style, texts, to_right=True)
+        position = clean_line(headings.position)
+        sheet.text(theme.left, base, shrink_to(style, position, layout.position_width - 4.0, 0.0), position)
+    for index, line in enumerate(title):
+        sheet.text(layout.title_x, base + (len(title) - 1 - index) * style.leading, line.style, line.text)
+    for column, lines in zip(layout.columns, columns, strict=True):
+        for index, line in enumerate(lines):
+            sheet.text_right(column.right, base + (len(lines) - 1 - index) * style.leading, line.style, line.text)
     sheet.y = base - 5.5
     sheet.rule(theme.left, theme.right, sheet.y, theme.ink, 0.8)
 
 
-def _stack(sheet: Sheet, x: float, base: float, style: Style, texts: Sequence[str], *, to_right: bool) -> None:
-    """A heading of several lines that stands on `base`."""
-    for index, text in enumerate(texts):
-        y = base + (len(texts) - 1 - index) * style.leading
-        (sheet.text_right if to_right else sheet.text)(x, y, style, text)
+def _heading(text: str, style: Style, width: float) -> list[Line]:
+    """A heading on at most three lines; one that needs more is set on one, smaller, since it stands on every page."""
+    lines = lines_of(text, style, max(width, 24.0))
+    return lines if len(lines) <= 3 else [Line(shrink_to(style, text, width, 0.0), text)]
 
 
 class Table:
@@ -100,7 +103,7 @@ class Table:
         self._lines = lines
         self._tail = tail
         self._layout = place_columns(sheet.theme, headings, lines)
-        self._head = 2 * sheet.theme.styles.label.leading + 8.0
+        self._head = 3 * sheet.theme.styles.label.leading + 8.0
 
     def draw(self) -> None:
         """Draw all rows at the cursor."""
@@ -116,16 +119,13 @@ class Table:
         texts = lines_of(line.title, styles.body, layout.title_width) or [Line(styles.body, "")]
         details = paragraphs(line.description, styles.small, layout.title_width, 2.5)
         texts += [Line(details[0].style, details[0].text, 2.0), *details[1:]] if details else []
-        figures = [(column, self._figure(column, getattr(line, column.name))) for column in layout.columns]
-        deepest = max((len(parts) for _, parts in figures), default=1)
-        texts += [Line(layout.figures, "")] * max(0, deepest - len(texts))
         height = height_of(texts) + 2 * _PAD
         tail = self._tail if is_last else 0.0
         whole_page = sheet.fresh_y - sheet.floor - self._head
         if height + tail > sheet.room and (len(texts) < 6 or height <= sheet.room) and height + tail <= whole_page:
             self._next_page()
         sheet.y -= _PAD
-        self._cells(line, texts, figures)
+        self._cells(line, texts)
         sheet.y -= _PAD
         sheet.rule(sheet.theme.left, sheet.theme.right, sheet.y, sheet.theme.rule)
 
@@ -133,11 +133,10 @@ class Table:
         self._sheet.new_page()
         draw_headings(self._sheet, self._headings, self._layout)
 
-    def _cells(self, line: LineView, texts: list[Line], figures: list[tuple[Column, list[str]]]) -> None:
+    def _cells(self, line: LineView, texts: list[Line]) -> None:
         """The texts of a row, over several pages if they must, in reading order: first line, figures beside it, the rest."""
         sheet, x = self._sheet, self._layout.title_x
-        if sheet.room < self._sheet.theme.styles.body.leading * max((len(parts) for _, parts in figures), default=1) and not sheet.is_fresh:
-            # So low on the page, the figures would stand in the footer.
+        if sheet.room < 2 * sheet.theme.styles.body.leading + _PAD and not sheet.is_fresh:
             self._next_page()
             sheet.y -= _PAD
         top = sheet.y
@@ -147,7 +146,7 @@ class Table:
             if rest is texts:
                 self._position(line, top)
                 draw(sheet, x, top, rest[:1])
-                self._figures(figures, top)
+                self._figures(line, top)
                 sheet.y = draw(sheet, x, top - rest[0].height, rest[1:count])
             else:
                 sheet.y = draw(sheet, x, sheet.y, rest[:count])
@@ -155,11 +154,6 @@ class Table:
             if rest:
                 self._next_page()
                 sheet.y -= _PAD
-
-    def _figure(self, column: Column, text: str) -> list[str]:
-        text = clean_line(text)
-        style = self._layout.figures
-        return [text] if style.width(text) <= column.width + 0.01 else cut(text, style.width, column.width)
 
     def _position(self, line: LineView, top: float) -> None:
         if self._headings.position is None:
@@ -169,9 +163,9 @@ class Table:
         width, natural = self._layout.position_width - 6.0, style.width(text)
         self._sheet.text(self._sheet.theme.left, baseline(style, top), style if natural <= width else style.scaled(width / natural), text)
 
-    def _figures(self, figures: list[tuple[Column, list[str]]], top: float) -> None:
-        leading = self._sheet.theme.styles.body.leading
+    def _figures(self, line: LineView, top: float) -> None:
+        """Figures stay on one line: one that is longer than its column is made smaller, for a number cut in two misleads."""
         base = baseline(self._sheet.theme.styles.body, top)
-        for column, parts in figures:
-            for index, part in enumerate(parts):
-                self._sheet.text_right(column.right, base - index * leading, self._layout.figures, part)
+        for column in self._layout.columns:
+            text = clean_line(getattr(line, column.name))
+            self._sheet.text_right(column.right, base, shrink_to(self._layout.figures, text, column.width, 0.0), text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tollgate.documents.components.blocks import Line, baseline, draw, height_of, lines_of
+from tollgate.documents.components.blocks import Line, baseline, draw, flow, height_of, lines_of
 from tollgate.documents.components.frame import AXIS, shrink_to
 from tollgate.documents.sheet import Sheet
 from tollgate.documents.text import clean_line
@@ -42,7 +42,7 @@ class Totals:
         style = {"normal": styles.body, "strong": styles.total, "muted": styles.muted}[row.emphasis]
         is_strong = row.emphasis == "strong"
         amount = clean_line(row.amount)
-        fitted = shrink_to(style, amount, self._width - 40.0, 0.4)
+        fitted = shrink_to(style, amount, self._width - 60.0, 0.0)
         label_width = max(40.0, self._width - fitted.width(amount) - 14.0)
         label_style = style if is_strong or row.emphasis == "muted" else styles.muted
         return _Row(lines_of(row.label, label_style, label_width), amount, fitted, _STRONG_PAD if is_strong else _PAD, is_strong)
@@ -57,9 +57,13 @@ class Totals:
                 sheet.y -= 2.5
                 sheet.rule(left, theme.right, sheet.y, theme.accent, 1.0)
             top = sheet.y - row.pad
-            draw(sheet, left, top, row.label)
-            sheet.text_right(theme.right, baseline(row.style, top), row.style, row.amount)
-            sheet.y -= row.height
+            if row.height <= sheet.room:
+                draw(sheet, left, top, row.label)
+                sheet.text_right(theme.right, baseline(row.style, top), row.style, row.amount)
+                sheet.y -= row.height
+            else:
+                sheet.text_right(theme.right, baseline(row.style, top), row.style, row.amount)
+                flow(sheet, left, row.label)
 
 
 class TaxTable:
@@ -94,11 +98,16 @@ class TaxTable:
         sheet.y -= 4.0
         for texts, lines, height in zip(self._texts, self._labels, self._heights, strict=True):
             sheet.need(height)
-            draw(sheet, theme.left, sheet.y, lines)
-            base = baseline(self._style, sheet.y)
+            top, fits = sheet.y, height <= sheet.room
+            if fits:
+                draw(sheet, theme.left, top, lines)
+            base = baseline(self._style, top)
             for edge, text, width in zip(edges, texts[1:], self._columns, strict=True):
-                sheet.text_right(edge, base, shrink_to(self._style, text, width, 0.4), text)
-            sheet.y -= height
+                sheet.text_right(edge, base, shrink_to(self._style, text, width, 0.0), text)
+            if fits:
+                sheet.y = top - height
+            else:
+                flow(sheet, theme.left, lines)
 
 
 class Sums:

@@ -8,7 +8,8 @@
 
   // Sending twice is harmless (form_key), but showing that something happens saves the second click.
   document.addEventListener("submit", (event) => {
-    const button = event.submitter;
+    const pressed = event.submitter;
+    const button = pressed?.matches(".default-button") ? event.target.querySelector(".button.primary, .button.success") : pressed;
     if (!(button instanceof HTMLButtonElement) || event.defaultPrevented) return;
     if (event.target.dataset.sent === "1") { event.preventDefault(); return; }
     event.target.dataset.sent = "1";
