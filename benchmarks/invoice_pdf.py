@@ -23,9 +23,9 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
 import msgspec  # noqa: E402
 from pypdf import PdfReader  # noqa: E402
-from reportlab.pdfbase import pdfmetrics  # type: ignore[import-untyped, unused-ignore]  # noqa: E402
-from reportlab.pdfbase.ttfonts import TTFont  # type: ignore[import-untyped, unused-ignore]  # noqa: E402
-from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped, unused-ignore]  # noqa: E402
+from reportlab.pdfbase import pdfmetrics  # noqa: E402
+from reportlab.pdfbase.ttfonts import TTFont  # noqa: E402
+from reportlab.pdfgen.canvas import Canvas  # noqa: E402
 
 from tests.unit.documents import samples  # noqa: E402
 from tollgate.documents import InvoiceView, Theme, ThemeOverrides, load_theme, render_invoice, templates_folder  # noqa: E402
@@ -103,9 +103,8 @@ def naive(drawing: Drawing, theme: Theme, logo: Path, title: str) -> bytes:
         elif theme.logo is not None:
             x, top = arguments
             scale = min(theme.logo_size[0] / theme.logo.width, theme.logo_size[1] / theme.logo.height)
-            canvas.drawImage(
-                str(logo), x, top - theme.logo.height * scale, theme.logo.width * scale, theme.logo.height * scale, mask="auto"
-            )
+            width, height = theme.logo.width * scale, theme.logo.height * scale
+            canvas.drawImage(str(logo), x, top - height, width, height, mask="auto")
     canvas.showPage()
     canvas.save()
     return output.getvalue()

@@ -64,7 +64,7 @@ def retrieve(call: Call) -> Object:
 
 
 def update(call: Call) -> Object:
-    """POST /v1/invoices/{id}: a draft freely, a finalized one only in metadata, auto_advance, description-free members."""
+    """POST /v1/invoices/{id}: a draft freely; after finalization what Stripe still lets change (metadata, due date, how it is paid)."""
     params, account = call.params, call.account
     invoice = account.get("invoice", call.ids[0], "invoice")
     check(params)

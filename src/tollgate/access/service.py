@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollgate import clock
 from tollgate.access import passwords, queries
 from tollgate.access.callers import digest
+from tollgate.access.emails import normal_email
 from tollgate.access.models import ApiKey, Member
 from tollgate.access.rules import NEEDS, Permission, Role
 from tollgate.audit import service as audit
 from tollgate.db.command import ActorKind, Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
-from tollgate.access.emails import normal_email
 from tollgate.errors import Conflict, NotAllowed, Stale, _, invalid
 
 KEY_PREFIX = "tg_"
@@ -139,7 +139,8 @@ async def change_member(
             member.role = str(role)
             await _close_sessions(session, command.organization_id, member_id, keep_session)
             audit.record(session, "member.role_changed", ("member", member_id), before=str(before), after=str(role))
-        changed = [field for field, value in (("name", called), ("locale", locale)) if value is not None and value != getattr(member, field)]
+        wanted = {"name": called, "locale": locale}
+        changed = [field for field, value in wanted.items() if value is not None and value != getattr(member, field)]
         member.name, member.locale = called or member.name, locale or member.locale
         if changed:
             audit.record(session, "member.changed", ("member", member_id), fields=changed)
@@ -264,7 +265,8 @@ async def create_api_key(
             text("select access_add_api_key(:secret, :organization, :key)"),
             {"secret": digest(secret), "organization": command.organization_id, "key": key_id},
         )
-        audit.record(session, "api_key.created", ("api_key", key_id), role=str(role), scopes=[str(scope) for scope in wanted], prefix=secret[:9])
+        facts = {"role": str(role), "scopes": [str(scope) for scope in wanted], "prefix": secret[:9]}
+        audit.record(session, "api_key.created", ("api_key", key_id), **facts)
         answer(session, key_id, 201)
     return NewApiKey(key_id, secret)
 

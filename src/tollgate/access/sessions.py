@@ -87,7 +87,8 @@ async def switch(db: Database, caller: Caller, organization_id: UUID) -> SignedI
     if caller.identity_id is None:
         raise NotSignedIn
     async with db.directory() as session:
-        there = next((place for place in await queries.places(session, caller.identity_id) if place.organization_id == organization_id), None)
+        places = await queries.places(session, caller.identity_id)
+    there = next((place for place in places if place.organization_id == organization_id), None)
     if there is None:
         raise NotFound(_("You are not a member of this organization"))
     actor = Command(organization_id, ActorKind.MEMBER, there.member_id, verb="switch organization")

@@ -27,7 +27,7 @@ def handlers(settings: Settings) -> dict[type[Job], Handler]:
     async def party_changed(run: Run, job: PartyChanged) -> None:
         await retry_blocked(run.db, run.organization_id, settings)
 
-    return {MilestoneApproved: milestone_approved, PartyChanged: party_changed}  # type: ignore[dict-item]
+    return {MilestoneApproved: milestone_approved, PartyChanged: party_changed}
 
 
 def rendered() -> Mapping[str, Handler]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tollgate import audit, clock
-from tollgate.billing import queries, snapshot
+from tollgate import audit, clock, i18n
+from tollgate.billing import queries
 from tollgate.billing.models import CreditNote, Invoice, InvoiceLink
 from tollgate.contracts.models import Contract
 from tollgate.db.types import uuid7
@@ -127,7 +126,8 @@ async def compose_credit_note(session: AsyncSession, row: MailMessage) -> Compos
         "kept": Money(note.from_paid_minor, note.currency),
         "reason": note.reason,
     }
-    return Composed(to.contact.name, to.contact.email, _locale(to), context, (AttachmentRef(document.file_name, PDF, document.pdf_sha256_hex),))
+    attached = (AttachmentRef(document.file_name, PDF, document.pdf_sha256_hex),)
+    return Composed(to.contact.name, to.contact.email, _locale(to), context, attached)
 
 
 async def _addressed(session: AsyncSession, row: MailMessage, contract_id: UUID) -> _Addressed | None:
@@ -144,7 +144,7 @@ async def _addressed(session: AsyncSession, row: MailMessage, contract_id: UUID)
     )
 
 
-def _context(to: _Addressed) -> Mapping[str, Any] | dict[str, Any]:
+def _context(to: _Addressed) -> dict[str, Any]:
     return {
         "seller": to.organization.legal_name,
         "reply_to": to.organization.email,
@@ -154,17 +154,24 @@ def _context(to: _Addressed) -> Mapping[str, Any] | dict[str, Any]:
 
 
 def _locale(to: _Addressed) -> str:
-    return snapshot.i18n.choose(to.contact.locale, to.client.locale, to.organization.locale)
+    return i18n.choose(to.contact.locale, to.client.locale, to.organization.locale)
 
 
 async def _fresh_link(session: AsyncSession, settings: Settings, invoice: Invoice, contact: Contact) -> str:
     """The address of the invoice's page for this contact, with a token minted now: only its hash stays here (R10)."""
     link_id, expires_at = await _link(session, invoice, contact)
-    token = await tokens.mint(session, settings, invoice.organization_id, invoice_link_id=link_id, expires_at=expires_at)
+    token = await tokens.mint(
+        session,
+        settings.secret_key,
+        organization_id=invoice.organization_id,
+        invoice_link_id=link_id,
+        sent_by="mail",
+        expires_at=expires_at,
+    )
     return f"{settings.base_url}/i/{token}"
 
 
-async def _link(session: AsyncSession, invoice: Invoice, contact: Contact) -> tuple[UUID, Any]:
+async def _link(session: AsyncSession, invoice: Invoice, contact: Contact) -> tuple[UUID, datetime]:
     mine = (
         InvoiceLink.organization_id == invoice.organization_id,
         InvoiceLink.invoice_id == invoice.id,

@@ -73,4 +73,5 @@ async def _require_unused(session: AsyncSession, organization_id: UUID, kind: Se
     table = Invoice if kind == "invoice" else CreditNote
     used = await session.execute(select(table.id).where(table.organization_id == organization_id, table.number == number.text))
     if used.scalar_one_or_none() is not None:
-        raise NumberTaken(_("%(number)s was issued under an earlier number format; choose another format in the settings", number=number.text))
+        text = _("%(number)s was issued under an earlier number format; choose another format in the settings", number=number.text)
+        raise NumberTaken(text, number=number.text)

@@ -10,13 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollgate import audit, clock
 from tollgate.billing import queries
 from tollgate.billing.models import Invoice, InvoiceLine, InvoiceTax
-from tollgate.billing.queries import Locked
 from tollgate.billing.service_credit import NotCreditable, credit_invoice, void_invoice
 from tollgate.billing.service_issue import AlreadyInvoiced, NotIssuable, bill_approved, draft, issue, lock_approved
 from tollgate.billing.service_schedule import Schedule, ScheduleItem, preview, schedule
 from tollgate.contracts import service_moves as contracts
-from tollgate.contracts.rules import Event, MilestoneFacts, Role, State, TransitionRefused, possible_events, require
 from tollgate.contracts.models import Contract, Milestone
+from tollgate.contracts.rules import Event, MilestoneFacts, Role, State, TransitionRefused, possible_events, require
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
@@ -148,12 +147,12 @@ async def reopen_milestone(db: Database, command: Command, milestone_id: UUID, r
     """Take an approval back while nothing is billed; a draft of it goes. The client is told why. Answers the milestone's id."""
     organization_id = command.organization_id
     async with db.transaction(organization_id, command) as session:
-        contract, milestone = await contracts.lock_milestone(session, organization_id, milestone_id)
+        _contract, milestone = await contracts.lock_milestone(session, organization_id, milestone_id)
         invoice = await queries.live_invoice(session, milestone) if milestone.round_id is not None else None
         live = int(invoice is not None and invoice.state != "draft")
         if invoice is not None and not live:
             await _delete(session, invoice)
-        await signoff.reopen_in(session, contract, milestone, reason, live_invoices=live)
+        await signoff.reopen_in(session, organization_id, milestone_id, reason, live_invoices=live)
         return answer(session, milestone_id, 200)
 
 

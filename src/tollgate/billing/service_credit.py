@@ -16,12 +16,11 @@ from tollgate.billing.numbers import take_number
 from tollgate.billing.queries import Locked
 from tollgate.billing.rules import CreditTotals, InvoiceState, Takes, VoidFacts, check_void, correction, takes
 from tollgate.billing.service_issue import amounts_of
-from tollgate.contracts import service_moves as contracts
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer, command_of
 from tollgate.db.types import uuid7
 from tollgate.documents import service as documents
-from tollgate.errors import Conflict, Invalid, invalid, _
+from tollgate.errors import Conflict, _, invalid
 from tollgate.jobs import enqueue
 from tollgate.ledger import rules as ledger_rules
 from tollgate.ledger import service as ledger
@@ -58,7 +57,7 @@ async def void_invoice(db: Database, command: Command, invoice_id: UUID, reason:
         locked = await queries.lock_invoice(session, organization_id, invoice_id)
         invoice = locked.invoice
         given = required_reason(reason)
-        credited = bool(await queries.credit_notes_of(session, organization_id, invoice_id))
+        credited = bool(await queries.credit_notes_of(session, organization_id, [invoice_id]))
         paid = Money(invoice.paid_minor, invoice.currency)
         check_void(VoidFacts(state=InvoiceState(invoice.state), sent=invoice.sent_at is not None, paid=paid, credited=credited))
         invoice.state, invoice.voided_at, invoice.void_reason = InvoiceState.VOID.value, clock.now(), given
@@ -84,7 +83,9 @@ async def void_invoice(db: Database, command: Command, invoice_id: UUID, reason:
         return answer(session, invoice.id, 200)
 
 
-async def credit_invoice(db: Database, command: Command, invoice_id: UUID, *, kind: str, reason: str, settings: Settings) -> UUID:
+async def credit_invoice(
+    db: Database, command: Command, invoice_id: UUID, *, kind: str, reason: str, settings: Settings, partial: bool = False
+) -> UUID:
     """Write a credit note over the whole invoice; answers the credit note's id.
 
     It takes from what is open, then retained, then paid; what was paid becomes client credit. The milestones are approved
@@ -95,6 +96,8 @@ async def credit_invoice(db: Database, command: Command, invoice_id: UUID, *, ki
         locked = await queries.lock_invoice(session, organization_id, invoice_id)
         if kind != "correction":
             raise invalid("/kind", _("“%(kind)s” is not available in this version; “correction” is", kind=kind[:40]))
+        if partial:
+            raise invalid("/lines", _("a correction takes every line back in full; leave the lines out"))
         given = required_reason(reason)
         _require_creditable(locked.invoice)
         invoice = locked.invoice

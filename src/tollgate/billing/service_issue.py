@@ -15,10 +15,20 @@ from tollgate.billing.models import BillingBlock, Invoice, InvoiceLine, InvoiceT
 from tollgate.billing.news import InvoiceIssued
 from tollgate.billing.numbers import take_number
 from tollgate.billing.queries import Locked
-from tollgate.billing.rules import DocumentTotals, InvoiceState, LineInput, PaymentTerms, PriceBasis, TermsFrom, due_day, draft_invoice
+from tollgate.billing.rules import (
+    DocumentTotals,
+    InvoiceState,
+    LineInput,
+    PaymentTerms,
+    PriceBasis,
+    TaxGroup,
+    TermsFrom,
+    draft_invoice,
+    due_day,
+)
 from tollgate.contracts import service_moves as contracts
 from tollgate.contracts.models import Contract, Milestone
-from tollgate.contracts.rules import Event, MilestoneFacts, Party, PartyFacts, State, TaxCategory, TaxTreatment, tax_problems
+from tollgate.contracts.rules import Event, MilestoneFacts, Party, PartyFacts, Role, State, TaxCategory, TaxTreatment, tax_problems
 from tollgate.db.database import command_of
 from tollgate.db.types import uuid7
 from tollgate.documents import service as documents
@@ -100,9 +110,7 @@ def missing(seller: Organization, buyer: Client, treatments: list[TaxTreatment])
     """Everything the tax check still misses, each once (R18)."""
     found: list[FieldError] = []
     for treatment in dict.fromkeys(treatments):
-        found += [
-            problem for problem in tax_problems(treatment, "/tax", party_facts(seller), party_facts(buyer)) if problem not in found
-        ]
+        found += [problem for problem in tax_problems(treatment, "/tax", party_facts(seller), party_facts(buyer)) if problem not in found]
     return found
 
 
@@ -194,7 +202,7 @@ def _tax_rows(invoice: Invoice, totals: DocumentTotals) -> list[dict[str, object
     ]
 
 
-async def issue(session: AsyncSession, locked: Locked, settings: Settings, *, who: Party | None = None) -> None:
+async def issue(session: AsyncSession, locked: Locked, settings: Settings, *, who: Role | Party) -> None:
     """Give a locked draft its number and make it final. Raises `NotIssuable` or `TransitionRefused`; nothing is kept then.
 
     The number's row is locked last of all, so that issuers queue for a moment only and a failure before it takes no number.
@@ -207,10 +215,9 @@ async def issue(session: AsyncSession, locked: Locked, settings: Settings, *, wh
     problems = missing(organization, client, [group.treatment for group in groups])
     if problems:
         raise NotIssuable(problems[0].detail if len(problems) == 1 else None, errors=problems)
-    facts = MilestoneFacts(invoice_issued=True, automatic=who is Party.SYSTEM)
     for milestone in locked.milestones:
-        held = MilestoneFacts(invoice_issued=True, automatic=facts.automatic, billing_held=milestone.billing_held)
-        await contracts.move(session, contract, milestone, Event.INVOICE, held, who=who, invoice_id=invoice.id)
+        facts = MilestoneFacts(invoice_issued=True, automatic=who is Party.SYSTEM, billing_held=milestone.billing_held)
+        await contracts.move(session, contract, milestone, Event.INVOICE, facts, who=who, invoice_id=invoice.id)
     number = await take_number(
         session, invoice.organization_id, "invoice", organization.invoice_number_format, clock.today(organization.time_zone)
     )
@@ -220,7 +227,8 @@ async def issue(session: AsyncSession, locked: Locked, settings: Settings, *, wh
     invoice.state = InvoiceState.ISSUED.value
     invoice.version += 1
     await session.flush()
-    document = await _freeze(session, invoice, lines, snapshot.Parties(organization=organization, client=client, contract=contract), groups, settings)
+    parties = snapshot.Parties(organization=organization, client=client, contract=contract)
+    document = await _freeze(session, invoice, lines, parties, groups, settings)
     await _book(session, invoice, "invoice_issued", ledger_rules.issued(amounts_of(invoice)))
     audit.record(
         session,
@@ -270,7 +278,12 @@ async def _book(session: AsyncSession, invoice: Invoice, event: str, postings: l
 
 
 async def _freeze(
-    session: AsyncSession, invoice: Invoice, lines: list[InvoiceLine], parties: snapshot.Parties, groups: tuple[queries.TaxGroup, ...], settings: Settings
+    session: AsyncSession,
+    invoice: Invoice,
+    lines: list[InvoiceLine],
+    parties: snapshot.Parties,
+    groups: tuple[TaxGroup, ...],
+    settings: Settings,
 ) -> documents.DocumentInfo:
     locale = snapshot.document_locale(parties.client, parties.organization)
     with i18n.use_locale(locale):
@@ -288,7 +301,9 @@ async def _freeze(
     )
 
 
-async def bill_approved(session: AsyncSession, organization_id: UUID, milestone_id: UUID, settings: Settings, *, round_id: UUID | None = None) -> UUID | None:
+async def bill_approved(
+    session: AsyncSession, organization_id: UUID, milestone_id: UUID, settings: Settings, *, round_id: UUID | None = None
+) -> UUID | None:
     """What an approval sets off: an issued invoice, a draft for review, or a visible block. Answers the invoice's id, if any.
 
     Safe to repeat: a milestone whose newest round is billed, that was reopened, or approved in another round is left alone.

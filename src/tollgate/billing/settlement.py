@@ -131,12 +131,21 @@ async def record_gateway(
 async def mark_seen(session: AsyncSession, organization_id: UUID, invoice_id: UUID) -> None:
     """Note the first time that the client opened the invoice's page."""
     found = await session.execute(
-        select(Invoice).where(Invoice.organization_id == organization_id, Invoice.id == invoice_id, Invoice.seen_at.is_(None)).with_for_update()
+        select(Invoice)
+        .where(Invoice.organization_id == organization_id, Invoice.id == invoice_id, Invoice.seen_at.is_(None))
+        .with_for_update()
     )
     invoice = found.scalar_one_or_none()
     if invoice is not None:
         invoice.seen_at = clock.now()
         audit.record(session, "invoice.seen", ("invoice", invoice.id), contract_id=invoice.contract_id)
+
+
+_BACKWARDS = {
+    (InvoiceState.PAID, InvoiceState.PARTLY_PAID),
+    (InvoiceState.PAID, InvoiceState.ISSUED),
+    (InvoiceState.PARTLY_PAID, InvoiceState.ISSUED),
+}
 
 
 async def _move_milestones(session: AsyncSession, locked: Locked, *, settled: bool) -> None:
@@ -153,7 +162,7 @@ def _record(session: AsyncSession, invoice: Invoice, before: InvoiceState, after
     open_ = str(queries.open_of(invoice))
     if after is InvoiceState.PAID and before is not InvoiceState.PAID:
         audit.record(session, "invoice.paid", about, contract_id=invoice.contract_id, number=number)
-    elif before is InvoiceState.PAID and after is not InvoiceState.PAID or before is InvoiceState.PARTLY_PAID and after is InvoiceState.ISSUED:
+    elif (before, after) in _BACKWARDS:
         audit.record(session, "invoice.reopened", about, contract_id=invoice.contract_id, number=number, open=open_)
     elif after is InvoiceState.PARTLY_PAID:
         audit.record(session, "invoice.partly_paid", about, contract_id=invoice.contract_id, number=number, open=open_)

@@ -10,8 +10,6 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from babel import Locale
-
 from tollgate import i18n
 from tollgate.billing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine
 from tollgate.billing.tax import TaxCategory, TaxGroup, TaxTreatment
@@ -25,8 +23,8 @@ from tollgate.documents.views import (
     InvoiceView,
     LineView,
     PartyView,
-    PaymentView,
     PayLinkView,
+    PaymentView,
     TaxRowView,
     TaxTableView,
     TotalRowView,
@@ -51,7 +49,10 @@ def design_of(organization: Organization, base_url: str) -> Design:
     """The organization's design, with links to this server allowed."""
     host = urlsplit(base_url).netloc.lower()
     return Design(
-        theme=organization.theme, accent=organization.accent, logo_sha256_hex=organization.logo_sha256_hex, link_hosts=(host,) if host else ()
+        theme=organization.theme,
+        accent=organization.accent,
+        logo_sha256_hex=organization.logo_sha256_hex,
+        link_hosts=(host,) if host else (),
     )
 
 
@@ -79,10 +80,13 @@ def pay_url(base_url: str, organization_id: UUID, invoice_id: UUID) -> str:
     return f"{base_url}/pay/{pay_reference(organization_id, invoice_id)}"
 
 
-def invoice_view(parties: Parties, invoice: Invoice, lines: list[InvoiceLine], groups: tuple[TaxGroup, ...], *, base_url: str) -> InvoiceView:
+def invoice_view(
+    parties: Parties, invoice: Invoice, lines: list[InvoiceLine], groups: tuple[TaxGroup, ...], *, base_url: str
+) -> InvoiceView:
     """An issued invoice, finished. Call it inside `i18n.use_locale`."""
     payable = Money(invoice.payable_minor, invoice.currency)
     number, due_on = str(invoice.number), _day_of(invoice.due_on)
+    url = pay_url(base_url, invoice.organization_id, invoice.id)
     title = _say(_("Invoice"))
     return InvoiceView(
         info=_info(parties, _say(_("Invoice %(number)s", number=number)), _day_of(invoice.issued_on)),
@@ -98,7 +102,7 @@ def invoice_view(parties: Parties, invoice: Invoice, lines: list[InvoiceLine], g
         taxes=_taxes(groups),
         totals=_totals(invoice),
         notes=_notes(groups),
-        payment=_payment(parties.organization, number, pay_url(base_url, invoice.organization_id, invoice.id)) if payable.is_positive else None,
+        payment=_payment(parties.organization, number, url) if payable.is_positive else None,
         footer=_footer(parties.organization),
     )
 
@@ -189,7 +193,7 @@ def _contract_facts(contract: Contract) -> tuple[Fact, ...]:
 
 
 def _address(party: Organization | Client) -> tuple[str, ...]:
-    country = str(Locale.get_territory_name(babel_locale(i18n.current_locale.get()), party.country) or party.country) if party.country else ""
+    country = babel_locale(i18n.current_locale.get()).territories.get(party.country, party.country)
     town = " ".join(part for part in (party.postal_code, party.city) if part)
     return tuple(part for part in (party.line1, party.line2, town, party.region, country) if part)
 
@@ -283,17 +287,19 @@ def _totals(invoice: Invoice) -> tuple[TotalRowView, ...]:
 
 def _credit_totals(note: CreditNote) -> tuple[TotalRowView, ...]:
     currency = note.currency
-    rows = [_row(_("Net"), note.net_minor, currency), _row(_("Tax"), note.tax_minor, currency), _row(_("Total"), note.gross_minor, currency)]
+    sums = ((_("Net"), note.net_minor), (_("Tax"), note.tax_minor), (_("Total"), note.gross_minor))
+    rows = [_row(label, minor, currency) for label, minor in sums]
     if note.rounding_minor:
         rows.append(_row(_("Rounding"), note.rounding_minor, currency))
     rows.append(TotalRowView(label=_say(_("Credited")), amount=i18n.money(note.payable_minor, currency), emphasis="strong"))
-    for label, minor in (
-        (_("of it, no longer to be paid"), note.from_open_minor),
-        (_("of it, no longer retained"), note.from_retained_minor),
-        (_("of it, paid already and kept as your credit"), note.from_paid_minor),
-    ):
-        if minor and minor != note.payable_minor or minor and minor == note.from_paid_minor:
-            rows.append(TotalRowView(label=_say(label), amount=i18n.amount(minor, currency), emphasis="muted"))
+    parts = (
+        (_("of it no longer to be paid"), note.from_open_minor),
+        (_("of it no longer retained"), note.from_retained_minor),
+        (_("of it paid already, kept as your credit"), note.from_paid_minor),
+    )
+    if note.from_open_minor != note.payable_minor:
+        muted = [(label, minor) for label, minor in parts if minor]
+        rows += [TotalRowView(label=_say(label), amount=i18n.amount(minor, currency), emphasis="muted") for label, minor in muted]
     return tuple(rows)
 
 
@@ -324,5 +330,6 @@ def _footer(organization: Organization) -> tuple[tuple[str, ...], ...]:
         )
         if part
     )
-    bank = tuple(part for part in (organization.bank_name, f"IBAN {organization.iban}" if organization.iban else "", f"BIC {organization.bic}" if organization.bic else "") if part)
+    codes = (("IBAN", organization.iban), ("BIC", organization.bic))
+    bank = tuple(part for part in (organization.bank_name, *(f"{name} {code}" for name, code in codes if code)) if part)
     return tuple(column for column in (who, ids, bank) if column)

@@ -6,13 +6,15 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 from uuid import UUID
 
 from alembic.util import CommandError
 
 from tollgate import __version__, logs
-from tollgate.cli import checking, doctor, runtime, serving
+from tollgate.app import Services
+from tollgate.cli import checking, creating, demo, doctor, runtime, serving
 from tollgate.db import migrating
 from tollgate.errors import TollgateError
 from tollgate.settings import Settings
@@ -32,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         made.set_defaults(does=does)
         return made
 
+    demo.add_arguments(command("demo", demo.run, "Everything on this machine, with sample data."))
     serve = command("serve", run_serve, "Serve the pages and the API.")
     serve.add_argument("--host")
     serve.add_argument("--port", type=int)
@@ -40,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     migrate.add_argument("--check", action="store_true", help="only say whether models and migrated schema agree")
     command("check", run_check, "Check every money invariant and the audit trail on live data.")
     command("doctor", run_doctor, "Say whether this installation is set up right.")
+    creating.add_arguments(lambda name, does, says: command(name, run_creating(does), says))
     return parser
 
 
@@ -135,6 +139,21 @@ def run_doctor(options: argparse.Namespace, settings: Settings) -> int:
     for line in lines:
         print(f"{line.verdict:<6} {line.subject:<20} {line.says}")
     return 1 if any(line.verdict == "wrong" for line in lines) else 0
+
+
+def run_creating(does: Callable[[Services, argparse.Namespace], Coroutine[Any, Any, dict[str, object]]]) -> Command:
+    """A `create-…` command as the others: with the services of this installation, printing what was made."""
+
+    def run(options: argparse.Namespace, settings: Settings) -> int:
+        async def work(ready: Settings) -> dict[str, object]:
+            async with runtime.services(ready) as shared:
+                return await does(shared, options)
+
+        with runtime.database(settings) as (ready, _server):
+            print_result(asyncio.run(work(ready)), as_json=options.json)
+        return 0
+
+    return run
 
 
 def print_result(result: dict[str, object], *, as_json: bool) -> None:

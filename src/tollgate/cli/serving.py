@@ -30,6 +30,8 @@ def listen(host: str, port: int, *, or_next: bool = False) -> socket.socket:
     for candidate in (port, 0) if or_next and port else (port,):
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # asyncio sets it only on sockets it opens itself; without it every small answer waits 40 ms for an acknowledgement.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             sock.bind((host, candidate))
         except OSError as error:

@@ -48,6 +48,7 @@ __all__ = [
     "change_contract",
     "change_milestone",
     "create_contract",
+    "create_contract_in",
     "delete_contract",
     "lock_contract",
     "lock_milestone",
@@ -68,50 +69,55 @@ class NotADraft(Conflict):
 async def create_contract(db: Database, command: Command, asked: ContractInput) -> UUID:
     """Keep a new draft with its schedule. Raises `Invalid` naming every wrong field, `NotFound` for a foreign client or contact."""
     async with db.transaction(command.organization_id, command) as session:
-        organization = await queries.organization(session, command.organization_id)
-        client = await resolve_client(session, command.organization_id, asked.client_id)
-        approvers = await resolve_approvers(session, command.organization_id, client.id, asked.approver_ids)
-        currency = asked.currency or organization.currency
-        default_tax = TaxTreatment(TaxCategory(organization.default_tax_category), organization.default_tax_rate_percent)
-        tax = asked.tax or default_tax
-        contract = Contract(
-            organization_id=command.organization_id,
-            id=uuid7(),
-            client_id=client.id,
-            title=asked.title,
-            reference=asked.reference,
-            purchase_order=asked.purchase_order,
-            buyer_reference=asked.buyer_reference,
-            currency=currency,
-            value_minor=asked.value.minor,
-            contingency_minor=asked.contingency.minor if asked.contingency else 0,
-            price_basis=asked.price_basis,
-            tax_category=tax.category.value,
-            tax_rate_percent=tax.rate_percent,
-            payment_days=organization.default_payment_days if asked.payment_days is None else asked.payment_days,
-            payment_from=asked.payment_from,
-            approval_policy="any_one",
-            invoicing_on_approval=asked.invoicing_on_approval,
-            state=ContractState.DRAFT.value,
-            owner_member_id=command.actor_id if command.actor_kind is ActorKind.MEMBER else None,
-            version=1,
-            created_at=clock.now(),
-        )
-        check_contract(contract, organization.currency, asked.value, asked.contingency, asked.milestones)
-        session.add(contract)
-        await session.flush()
-        _set_approvers(session, contract, approvers)
-        session.add_all(rows_of(contract, asked.milestones))
-        audit.record(
-            session,
-            "contract.created",
-            ("contract", contract.id),
-            contract_id=contract.id,
-            value=asked.value.decimal_string(),
-            currency=currency,
-            milestones=len(asked.milestones),
-        )
-        return answer(session, contract.id, 201)
+        return answer(session, await create_contract_in(session, command, asked), 201)
+
+
+async def create_contract_in(session: AsyncSession, command: Command, asked: ContractInput) -> UUID:
+    """`create_contract` inside a verb that does more, such as entering the client too."""
+    organization = await queries.organization(session, command.organization_id)
+    client = await resolve_client(session, command.organization_id, asked.client_id)
+    approvers = await resolve_approvers(session, command.organization_id, client.id, asked.approver_ids)
+    currency = asked.currency or organization.currency
+    default_tax = TaxTreatment(TaxCategory(organization.default_tax_category), organization.default_tax_rate_percent)
+    tax = asked.tax or default_tax
+    contract = Contract(
+        organization_id=command.organization_id,
+        id=uuid7(),
+        client_id=client.id,
+        title=asked.title,
+        reference=asked.reference,
+        purchase_order=asked.purchase_order,
+        buyer_reference=asked.buyer_reference,
+        currency=currency,
+        value_minor=asked.value.minor,
+        contingency_minor=asked.contingency.minor if asked.contingency else 0,
+        price_basis=asked.price_basis,
+        tax_category=tax.category.value,
+        tax_rate_percent=tax.rate_percent,
+        payment_days=organization.default_payment_days if asked.payment_days is None else asked.payment_days,
+        payment_from=asked.payment_from,
+        approval_policy="any_one",
+        invoicing_on_approval=asked.invoicing_on_approval,
+        state=ContractState.DRAFT.value,
+        owner_member_id=command.actor_id if command.actor_kind is ActorKind.MEMBER else None,
+        version=1,
+        created_at=clock.now(),
+    )
+    check_contract(contract, organization.currency, asked.value, asked.contingency, asked.milestones)
+    session.add(contract)
+    await session.flush()
+    _set_approvers(session, contract, approvers)
+    session.add_all(rows_of(contract, asked.milestones))
+    audit.record(
+        session,
+        "contract.created",
+        ("contract", contract.id),
+        contract_id=contract.id,
+        value=asked.value.decimal_string(),
+        currency=currency,
+        milestones=len(asked.milestones),
+    )
+    return contract.id
 
 
 async def change_contract(db: Database, command: Command, contract_id: UUID, version: int, change: ContractChange) -> UUID:

@@ -16,9 +16,10 @@ from tollgate.documents.components.blocks import (
     label_width,
     lines_of,
     paragraphs,
-)  # fmt: skip
-from tollgate.documents.components.frame import Footer, letterhead, running_head, title_block
+)
+from tollgate.documents.components.frame import AXIS, Footer, letterhead, running_head, title_block
 from tollgate.documents.sheet import Sheet
+from tollgate.documents.text import clean_line
 from tollgate.documents.theme import Theme
 from tollgate.documents.views import CertificateView, DecisionView, DeliveredView, Fact
 
@@ -33,7 +34,7 @@ def draw_certificate(view: CertificateView, theme: Theme) -> bytes:
     letterhead(sheet, view.seller)
     title_block(sheet, view.title, view.number, view.headline, view.headline_note)
     flow(sheet, theme.left, lines_of(view.statement, theme.styles.statement, theme.measure * 0.92))
-    sheet.y -= 14.0
+    sheet.y -= 11.0
     _facts(sheet, view.facts)
     _heading(sheet, view.promised.title, 3)
     flow(sheet, theme.left, _bullets(view.promised.paragraphs, theme))
@@ -57,13 +58,13 @@ def _facts(sheet: Sheet, facts: Sequence[Fact]) -> None:
     """The facts in two columns, filled down the left one first."""
     theme = sheet.theme
     half = (len(facts) + 1) // 2
-    width = theme.measure * 0.47
+    widths = (theme.measure * AXIS - 16.0, theme.measure * (1 - AXIS))
     sides = (facts[:half], facts[half:])
-    labels = [label_width(side, theme, width * 0.45) for side in sides]
-    grids = [fact_rows(side, theme, label, width) for side, label in zip(sides, labels, strict=True)]
+    labels = [label_width(side, theme, width * 0.45) for side, width in zip(sides, widths, strict=True)]
+    grids = [fact_rows(side, theme, label, width) for side, label, width in zip(sides, labels, widths, strict=True)]
     if max(map(grid_height, grids)) <= sheet.room:
         top = sheet.y
-        xs = (theme.left, theme.right - width)
+        xs = (theme.left, theme.left + theme.measure * AXIS)
         sheet.y = min(draw_grid(sheet, x, top, label, rows) for x, label, rows in zip(xs, labels, grids, strict=True))
     else:
         for label, rows in zip(labels, grids, strict=True):
@@ -74,7 +75,7 @@ def _heading(sheet: Sheet, text: str, lines_with_it: int) -> None:
     """A section's heading on a hairline, never the last thing on a page."""
     theme, styles = sheet.theme, sheet.theme.styles
     lines = lines_of(text, styles.heading, theme.measure)
-    sheet.y -= 16.0
+    sheet.y -= 13.0
     sheet.need(height_of(lines) + 10.0 + lines_with_it * styles.body.leading)
     flow(sheet, theme.left, lines)
     sheet.y -= 3.0
@@ -98,20 +99,21 @@ def _delivered(sheet: Sheet, item: DeliveredView) -> None:
     label = 62.0
     width = theme.measure - label
     lines = lines_of(item.name, styles.body, width)
-    for text in item.details:
+    facts = [*item.details, f"{item.hash_label} {item.sha256}".strip()] if item.sha256 else list(item.details)
+    if len(facts) == 2 and styles.small.width(clean_line(" · ".join(facts))) <= width:
+        facts = [" · ".join(facts)]
+    for text in facts:
         lines += lines_of(text, styles.small, width)
-    if item.sha256:
-        lines += lines_of(f"{item.hash_label} {item.sha256}".strip(), styles.small, width)
     _labelled(sheet, label, lines_of(item.kind, styles.muted, label - 8.0), lines)
 
 
 def _decisions(sheet: Sheet, decisions: Sequence[DecisionView]) -> None:
     """Two beside each other, as signatures stand on paper; a pair taller than a page flows one after the other."""
     theme = sheet.theme
-    width = theme.measure * 0.47
+    width = theme.measure * (1 - AXIS)
     for index in range(0, len(decisions), 2):
         pair = [_decision_lines(decision, theme, width) for decision in decisions[index : index + 2]]
-        sheet.need(max(map(height_of, pair)) + _DECISION_GAP)
+        sheet.need(max(map(height_of, pair)))
         if max(map(height_of, pair)) <= sheet.room:
             top = sheet.y
             sheet.y = min(draw(sheet, x, top, lines) for x, lines in zip((theme.left, theme.right - width), pair, strict=False))
@@ -119,7 +121,7 @@ def _decisions(sheet: Sheet, decisions: Sequence[DecisionView]) -> None:
             for lines in pair:
                 flow(sheet, theme.left, lines)
                 sheet.y -= _DECISION_GAP
-        sheet.y -= _DECISION_GAP
+        sheet.y -= _DECISION_GAP if index + 2 < len(decisions) else 0.0
 
 
 def _decision_lines(decision: DecisionView, theme: Theme, width: float) -> list[Line]:
@@ -147,20 +149,22 @@ def _labelled(sheet: Sheet, label: float, left: list[Line], right: list[Line], g
 
 
 def _evidence(sheet: Sheet, view: CertificateView) -> None:
-    """The hashes, each in full under its label, in a tinted panel."""
+    """The hashes, each in full beside its label, in a tinted panel."""
     theme, styles = sheet.theme, sheet.theme.styles
-    pad = 12.0
+    pad = 10.0
     width = theme.measure - 2 * pad
     head = lines_of(view.evidence_title, styles.heading, width)
-    lines: list[Line] = []
-    for fact in view.evidence:
-        lines += lines_of(fact.label, styles.label, width, 5.0) + lines_of(fact.value, styles.code, width)
-    height = height_of(head) + height_of(lines) + 2 * pad
-    sheet.y -= 18.0
+    label = min(width * 0.35, max(styles.label.width(clean_line(fact.label)) for fact in view.evidence) + 14.0)
+    rows = [(lines_of(fact.label, styles.label, label - 10.0), lines_of(fact.value, styles.code, width - label)) for fact in view.evidence]
+    height = height_of(head) + 4.0 + grid_height(rows, 1.5) + 2 * pad
+    sheet.y -= 10.0
     sheet.need(height)
-    has_panel = height <= sheet.room
-    if has_panel:
-        sheet.panel(theme.left, sheet.y - height, theme.measure, height, theme.tint)
-        sheet.y -= pad
-    flow(sheet, theme.left + pad, head + lines)
-    sheet.y -= pad if has_panel else 0.0
+    if height > sheet.room:
+        flow(sheet, theme.left, head)
+        flow_grid(sheet, theme.left, label, rows)
+        return
+    lower = sheet.y - height
+    sheet.panel(theme.left, lower, theme.measure, height, theme.tint)
+    top = draw(sheet, theme.left + pad, sheet.y - pad, head) - 4.0
+    draw_grid(sheet, theme.left + pad, top, label, rows, 1.5)
+    sheet.y = lower

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from io import BytesIO
 from typing import Any
 
-from reportlab.pdfbase.ttfonts import TTFError, TTFontFace, makeToUnicodeCMap  # type: ignore[import-untyped, unused-ignore]
+from reportlab.pdfbase.ttfonts import TTFError, TTFontFace, makeToUnicodeCMap
 
 from tollgate.documents.pdf import Ready, packed, stream
 from tollgate.documents.text import BOX
@@ -28,7 +28,7 @@ def _first_subset() -> list[int]:
     for code in (*range(32, 127), *range(161, 256)):
         codes[code] = code
     codes[160] = 0xA0
-    gaps = [code for code in (*range(1, 32), *range(127, 160))]
+    gaps = [*range(1, 32), *range(127, 160)]
     extra = [ord(char) for char in _COMMON if ord(char) > 255]
     for code, char in zip(gaps, extra, strict=False):
         codes[code] = char

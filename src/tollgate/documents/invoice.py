@@ -15,7 +15,7 @@ from tollgate.documents.components.blocks import (
     lines_of,
     paragraphs,
     party_lines,
-)  # fmt: skip
+)
 from tollgate.documents.components.frame import AXIS, Footer, letterhead, running_head, title_block
 from tollgate.documents.components.table import Table
 from tollgate.documents.components.totals import Sums

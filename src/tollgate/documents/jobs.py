@@ -44,7 +44,7 @@ def handlers(storage: Storage, rendered: Mapping[str, Handler] | None = None) ->
         if hearer is not None:
             await hearer(run, job)
 
-    return {RenderDocument: render_document, DocumentRendered: document_rendered}  # type: ignore[dict-item]
+    return {RenderDocument: render_document, DocumentRendered: document_rendered}
 
 
 def _draw(document: Document, logo: bytes | None) -> bytes:

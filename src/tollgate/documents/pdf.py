@@ -5,10 +5,10 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from reportlab.pdfbase import pdfdoc  # type: ignore[import-untyped, unused-ignore]
+from reportlab.pdfbase import pdfdoc
 
 
-class Ready(pdfdoc.PDFObject):  # type: ignore[misc, unused-ignore]
+class Ready(pdfdoc.PDFObject):  # type: ignore[misc]
     """`template` with each `%b` replaced by the number this document gave a reference, then `tail` as it is."""
 
     __RefOnly__ = 1

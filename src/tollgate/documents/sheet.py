@@ -13,9 +13,9 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
-from reportlab import rl_config  # type: ignore[import-untyped, unused-ignore]
-from reportlab.pdfbase import pdfmetrics  # type: ignore[import-untyped, unused-ignore]
-from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped, unused-ignore]
+from reportlab import rl_config
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfgen.canvas import Canvas
 
 from tollgate.documents.fonts import FontInUse
 from tollgate.documents.pdf import FastDeflate, Ready, stream
@@ -38,7 +38,7 @@ class _NoFont:
     _dynamicFont = 1
     _multiByte = 0
 
-    class face:  # noqa: N801 - ReportLab's name
+    class face:
         """ReportLab asks for a face's name and no more."""
 
         name = "tollgate-no-font"

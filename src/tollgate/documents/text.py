@@ -14,6 +14,7 @@ BOX = "\u25a1"
 """Stands for a character that cannot or must not be drawn."""
 
 _LINE_ENDS = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+_JOINTS = frozenset("-/_.,;:&?=–—")
 _SPACES = re.compile(r"[ \t\n]+")
 # Joiners, soft hyphens and direction marks carry no content of their own and are dropped without a trace;
 # embeddings, overrides and isolates (202A-202E, 2066-2069) are left in, to become boxes.
@@ -74,14 +75,20 @@ def _wrap_words(words: Iterable[str], measure: Callable[[str], float], width: fl
 
 
 def cut(word: str, measure: Callable[[str], float], width: float) -> list[str]:
-    """Pieces of one word, each as long as fits in `width` and at least one character."""
+    """Pieces of one word, each as long as fits in `width` and at least one character.
+
+    Cut behind a hyphen, slash or the like where one stands in the second half of the piece: references and addresses read better so.
+    """
     pieces: list[str] = []
-    start, used = 0, 0.0
+    start, used, joint = 0, 0.0, 0
     for index, char in enumerate(word):
         size = measure(char)
         if used + size > width and index > start:
-            pieces.append(word[start:index])
-            start, used = index, 0.0
+            end = joint if joint > start + (index - start) // 2 else index
+            pieces.append(word[start:end])
+            start, used = end, measure(word[end:index])
         used += size
+        if char in _JOINTS:
+            joint = index + 1
     pieces.append(word[start:])
     return pieces

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -85,7 +84,9 @@ async def entries_of(session: AsyncSession, organization_id: UUID, subject_id: U
     """The journal lines of one subject (invoice, payment, credit note), oldest first."""
     query = (
         select(JournalEntry, JournalPosting)
-        .join(JournalPosting, (JournalPosting.organization_id == JournalEntry.organization_id) & (JournalPosting.entry_id == JournalEntry.id))
+        .join(
+            JournalPosting, (JournalPosting.organization_id == JournalEntry.organization_id) & (JournalPosting.entry_id == JournalEntry.id)
+        )
         .where(JournalEntry.organization_id == organization_id, JournalEntry.subject_id == subject_id)
         .order_by(JournalEntry.created_at, JournalEntry.id, JournalPosting.position)
     )
@@ -127,8 +128,8 @@ async def _grouped(
         .where(JournalPosting.organization_id == organization_id, JournalPosting.account == account.value, column.is_not(None))
         .group_by(column, JournalPosting.currency)
     )
-    found: dict[UUID, Any] = {}
+    found: dict[UUID, Money] = {}
     for key, currency, minor in rows:
-        if minor:
+        if key is not None and minor:
             found[key] = Money(int(minor), currency)
     return found

@@ -74,29 +74,22 @@ async def post(
     if booked.scalar_one_or_none() is None:
         raise AlreadyBooked(_("%(source)s was booked already", source=source))
     # One statement for all sides: the trigger checks the sum of each statement's entry.
-    rows = [_row(organization_id, entry_id, position, side, contract_id, client_id, invoice_id) for position, side in enumerate(postings, 1)]
+    about = {"contract_id": contract_id, "client_id": client_id, "invoice_id": invoice_id}
+    rows = [_row(organization_id, entry_id, position, side, about) for position, side in enumerate(postings, 1)]
     await session.execute(insert(JournalPosting).values(rows))
     return entry_id
 
 
-def _row(
-    organization_id: UUID,
-    entry_id: UUID,
-    position: int,
-    side: Posting | Side,
-    contract_id: UUID | None,
-    client_id: UUID | None,
-    invoice_id: UUID | None,
-) -> dict[str, Any]:
+def _row(organization_id: UUID, entry_id: UUID, position: int, side: Posting | Side, about: dict[str, UUID | None]) -> dict[str, Any]:
     posting = side.posting if isinstance(side, Side) else side
+    if isinstance(side, Side):
+        about = {**about, "contract_id": side.contract_id, "invoice_id": side.invoice_id}
     return {
         "organization_id": organization_id,
         "entry_id": entry_id,
         "position": position,
         "account": posting.account.value,
-        "contract_id": side.contract_id if isinstance(side, Side) else contract_id,
-        "client_id": client_id,
-        "invoice_id": side.invoice_id if isinstance(side, Side) else invoice_id,
+        **about,
         "amount_minor": posting.amount.minor,
         "currency": posting.amount.currency,
         "book_amount_minor": posting.amount.minor,

@@ -99,7 +99,8 @@ def default_time_zone(country: str) -> str:
     if country in _MAIN_ZONES:
         return _MAIN_ZONES[country]
     # CLDR names some zones as IANA did long ago (Asia/Calcutta); both are in available_timezones().
-    zones = sorted(zone for zone, territory in get_global("zone_territories").items() if territory == country and zone in available_timezones())
+    territories = get_global("zone_territories").items()
+    zones = sorted(zone for zone, territory in territories if territory == country and zone in available_timezones())
     return zones[0] if zones else "UTC"
 
 

@@ -89,14 +89,19 @@ def _check_together(row: Organization, changed: list[str]) -> None:
 async def create_client(db: Database, command: Command, new: ClientChanges) -> UUID:
     """Enter a client; language and currency are the organization's unless given. Raises `Invalid` with every wrong field."""
     async with db.transaction(command.organization_id, command) as session:
-        seller = await queries.organization(session, command.organization_id)
-        given = {"legal_name": "", "country": "", "locale": seller.locale, "currency": seller.currency, **rules.given(new)}
-        values = rules.checked(given, country=given["country"])
-        made = Client(organization_id=command.organization_id, id=uuid7(), created_at=clock.now(), **values)
-        session.add(made)
-        await session.flush()
-        audit.record(session, "client.created", ("client", made.id), country=made.country)
-        return answer(session, made.id, 201)
+        return answer(session, await create_client_in(session, command.organization_id, new), 201)
+
+
+async def create_client_in(session: AsyncSession, organization_id: UUID, new: ClientChanges) -> UUID:
+    """`create_client` inside a verb that does more, such as a contract for a client who is new."""
+    seller = await queries.organization(session, organization_id)
+    given = {"legal_name": "", "country": "", "locale": seller.locale, "currency": seller.currency, **rules.given(new)}
+    values = rules.checked(given, country=given["country"])
+    made = Client(organization_id=organization_id, id=uuid7(), created_at=clock.now(), **values)
+    session.add(made)
+    await session.flush()
+    audit.record(session, "client.created", ("client", made.id), country=made.country)
+    return made.id
 
 
 async def change_client(db: Database, command: Command, client_id: UUID, version: int, changes: ClientChanges) -> UUID:
@@ -126,21 +131,26 @@ async def archive_client(db: Database, command: Command, client_id: UUID, versio
 async def add_contact(db: Database, command: Command, client_id: UUID, new: ContactChanges) -> UUID:
     """Add a person at the client. Raises `Invalid` at /email when there is one with this address already."""
     async with db.transaction(command.organization_id, command) as session:
-        client = await queries.client_row(session, command.organization_id, client_id, lock=True)
-        given = {"name": "", "email": "", "locale": client.locale, **rules.given(new)}
-        values = rules.checked(given, country=client.country, contact=True)
-        made = Contact(organization_id=command.organization_id, id=uuid7(), client_id=client_id, created_at=clock.now(), **values)
-        session.add(made)
-        await _flush_contact(session)
-        audit.record(
-            session,
-            "contact.added",
-            ("contact", made.id),
-            client_id=client_id,
-            is_approver=bool(made.is_approver),
-            is_billing_contact=bool(made.is_billing_contact),
-        )
-        return answer(session, made.id, 201)
+        return answer(session, await add_contact_in(session, command.organization_id, client_id, new), 201)
+
+
+async def add_contact_in(session: AsyncSession, organization_id: UUID, client_id: UUID, new: ContactChanges) -> UUID:
+    """`add_contact` inside a verb that does more."""
+    client = await queries.client_row(session, organization_id, client_id, lock=True)
+    given = {"name": "", "email": "", "locale": client.locale, **rules.given(new)}
+    values = rules.checked(given, country=client.country, contact=True)
+    made = Contact(organization_id=organization_id, id=uuid7(), client_id=client_id, created_at=clock.now(), **values)
+    session.add(made)
+    await _flush_contact(session)
+    audit.record(
+        session,
+        "contact.added",
+        ("contact", made.id),
+        client_id=client_id,
+        is_approver=bool(made.is_approver),
+        is_billing_contact=bool(made.is_billing_contact),
+    )
+    return made.id
 
 
 async def change_contact(

@@ -66,6 +66,31 @@ async def mint(
     expires_at: datetime,
 ) -> str:
     """A fresh token of one link, its hash on record. The text exists only in what is returned."""
+    token, _row = await mint_row(
+        session,
+        secret_key,
+        organization_id=organization_id,
+        approval_link_id=approval_link_id,
+        invoice_link_id=invoice_link_id,
+        sent_by=sent_by,
+        copied_by=copied_by,
+        expires_at=expires_at,
+    )
+    return token
+
+
+async def mint_row(
+    session: AsyncSession,
+    secret_key: str,
+    *,
+    organization_id: UUID,
+    approval_link_id: UUID | None = None,
+    invoice_link_id: UUID | None = None,
+    sent_by: Literal["mail", "copy"],
+    copied_by: UUID | None = None,
+    expires_at: datetime,
+) -> tuple[str, LinkToken]:
+    """`mint`, and the row that was written."""
     link_id = approval_link_id or invoice_link_id
     if link_id is None or (approval_link_id is not None and invoice_link_id is not None):
         raise ValueError("a token belongs to exactly one link")
@@ -84,7 +109,8 @@ async def mint(
     session.add(row)
     await session.flush()
     letter = "a" if approval_link_id is not None else "i"
-    return _serializer(secret_key).dumps([letter, *(_pack(part) for part in (organization_id.bytes, link_id.bytes, nonce))])  # type: ignore[return-value]
+    token = _serializer(secret_key).dumps([letter, *(_pack(part) for part in (organization_id.bytes, link_id.bytes, nonce))])
+    return str(token), row
 
 
 def read_token(secret_key: str, token: str) -> TokenFacts | None:

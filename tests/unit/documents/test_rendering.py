@@ -212,7 +212,7 @@ def test_metadata_language_and_creation_day(theme: Theme) -> None:
 
 def test_every_font_is_embedded_and_there_is_no_helvetica(theme: Theme) -> None:
     reader = PdfReader(BytesIO(render_certificate(samples.certificate(), theme)))
-    fonts: list[Any] = [font.get_object() for page in reader.pages for font in page["/Resources"]["/Font"].values()]  # type: ignore[index, union-attr]
+    fonts: list[Any] = [font.get_object() for page in reader.pages for font in page["/Resources"]["/Font"].values()]  # type: ignore[index]
     assert fonts
     assert all("/FontFile2" in font["/FontDescriptor"] for font in fonts)
     assert all("Inter" in font["/BaseFont"] for font in fonts)

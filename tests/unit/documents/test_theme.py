@@ -172,3 +172,17 @@ def test_every_design_has_its_fonts_licence_beside_them() -> None:
     for theme in templates_folder().iterdir():
         if (theme / "fonts").is_dir():
             assert "SIL OPEN FONT LICENSE" in (theme / "fonts" / "OFL.txt").read_text()
+
+
+def test_designs_of_an_installed_wheel_come_before_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "_data" / "invoice_templates"
+    installed.mkdir(parents=True)
+    monkeypatch.setattr("tollgate.documents.theme.files", lambda package: tmp_path)
+    assert templates_folder() == installed
+
+
+def test_without_any_designs_it_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tollgate.documents.theme.files", lambda package: tmp_path)
+    monkeypatch.setattr("tollgate.documents.theme.__file__", str(tmp_path / "a" / "b" / "c" / "theme.py"))
+    with pytest.raises(FileNotFoundError, match="invoice_templates"):
+        templates_folder()

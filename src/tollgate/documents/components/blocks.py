@@ -26,6 +26,10 @@ class Line:
         return self.gap + self.style.leading
 
 
+FactRow = tuple[list[Line], list[Line]]
+"""Label lines and value lines of one fact."""
+
+
 def lines_of(text: str, style: Style, width: float, gap: float = 0.0, indent: float = 0.0) -> list[Line]:
     """`text` cleaned and wrapped; the gap is above its first line. Empty text gives no line."""
     wrapped = wrap(clean(text), style.width, width - indent) if text else []
@@ -106,23 +110,18 @@ def label_width(facts: Iterable[Fact], theme: Theme, limit: float) -> float:
     return min(limit, max((theme.styles.muted.width(clean_line(fact.label)) for fact in facts), default=0.0) + 14.0)
 
 
-def fact_rows(
-    facts: Iterable[Fact], theme: Theme, label: float, width: float, style: Style | None = None
-) -> list[tuple[list[Line], list[Line]]]:
+def fact_rows(facts: Iterable[Fact], theme: Theme, label: float, width: float) -> list[FactRow]:
     """A grid of facts as (label lines, value lines) pairs, for columns `label` and `width - label` wide."""
     styles = theme.styles
-    return [
-        (lines_of(fact.label, styles.muted, label - 10.0), lines_of(fact.value, style or styles.body, width - label))
-        for fact in facts
-    ]  # fmt: skip
+    return [(lines_of(fact.label, styles.muted, label - 10.0), lines_of(fact.value, styles.body, width - label)) for fact in facts]
 
 
-def grid_height(rows: Iterable[tuple[list[Line], list[Line]]], gap: float = 2.5) -> float:
+def grid_height(rows: Iterable[FactRow], gap: float = 2.5) -> float:
     """Points that a grid of facts takes."""
     return sum(max(height_of(label), height_of(value)) + gap for label, value in rows)
 
 
-def draw_grid(sheet: Sheet, x: float, top: float, label: float, rows: Iterable[tuple[list[Line], list[Line]]], gap: float = 2.5) -> float:
+def draw_grid(sheet: Sheet, x: float, top: float, label: float, rows: Iterable[FactRow], gap: float = 2.5) -> float:
     """Draw a grid of facts hanging from `top`. Returns its lower edge."""
     for left, right in rows:
         lower = min(draw(sheet, x, top, left), draw(sheet, x + label, top, right))
@@ -130,7 +129,7 @@ def draw_grid(sheet: Sheet, x: float, top: float, label: float, rows: Iterable[t
     return top
 
 
-def flow_grid(sheet: Sheet, x: float, label: float, rows: Iterable[tuple[list[Line], list[Line]]], gap: float = 2.5) -> None:
+def flow_grid(sheet: Sheet, x: float, label: float, rows: Iterable[FactRow], gap: float = 2.5) -> None:
     """Draw a grid at the cursor, row by row over as many pages as it takes; a value taller than a page is broken."""
     for left, right in rows:
         height = max(height_of(left), height_of(right))

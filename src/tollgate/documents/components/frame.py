@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tollgate.documents.components.blocks import Line, draw, flow, height_of, lines_of
+from tollgate.documents.components.blocks import Line, baseline, draw, flow, height_of, lines_of
 from tollgate.documents.sheet import Sheet
 from tollgate.documents.text import clean_line, cut
 from tollgate.documents.theme import Style, Theme
@@ -59,28 +59,26 @@ def title_block(sheet: Sheet, title: str, number: str, headline: Fact | None, no
     theme = sheet.theme
     styles = theme.styles
     left_width = theme.measure * (0.58 if headline else 1.0)
-    lines = lines_of(title, styles.title, left_width) + lines_of(
-        number, shrink_to(styles.number, clean_line(number), left_width), left_width
-    )
+    number_style = shrink_to(styles.number, clean_line(number), left_width)
+    lines = lines_of(title, styles.title, left_width) + lines_of(number, number_style, left_width)
     if height_of(lines) > sheet.room * 0.4:
         flow(sheet, theme.left, lines)
         lines = []
-    top = sheet.y
-    lower = draw(sheet, theme.left, top, lines)
-    if headline is not None:
-        width = theme.measure - left_width
-        value = clean_line(headline.value)
-        big = shrink_to(styles.headline, value, width, 0.0)
-        base = top - 3.0 - styles.label.leading
-        for style, text in ((styles.label, clean_line(headline.label)), (big, value), (styles.label, clean_line(note))):
-            if text:
-                fitted = shrink_to(style, text, width, 0.0)
-                sheet.text_right(theme.right, base + 2.5, fitted, text)
-                base -= styles.headline.leading if style is styles.label else styles.label.leading + 3.0
-        lower = min(lower, base + styles.headline.leading)
-    sheet.y = lower - 9.0
+    lower = _headline(sheet, headline, note, theme.measure - left_width) if headline is not None else sheet.y
+    sheet.y = min(draw(sheet, theme.left, sheet.y, lines), lower) - 9.0
     sheet.rule(theme.left, theme.right, sheet.y, theme.accent, 1.4)
     sheet.y -= 14.0
+
+
+def _headline(sheet: Sheet, headline: Fact, note: str, width: float) -> float:
+    """The figure with its label above and a note below, ending at the right edge. Returns the lower edge."""
+    styles = sheet.theme.styles
+    top = sheet.y - 3.0
+    for style, text in ((styles.label, headline.label), (styles.headline, headline.value), (styles.label, note)):
+        shown = clean_line(text)
+        sheet.text_right(sheet.theme.right, baseline(style, top), shrink_to(style, shown, width, 0.0), shown)
+        top -= style.leading if shown else 0.0
+    return top
 
 
 def running_head(sheet: Sheet, seller: str, title: str) -> None:

@@ -77,8 +77,8 @@ class TaxTable:
         widest = [max([self._head.width(self._headings[i]), *(self._style.width(row[i]) for row in self._texts)]) for i in (1, 2)]
         limit = width * 0.34
         self._columns = [min(limit, size) for size in widest]
-        label_width = width - sum(self._columns) - 24.0
-        self._labels = [lines_of(text, self._style, label_width) for text, _, _ in self._texts]
+        self._label_width = width - sum(self._columns) - 24.0
+        self._labels = [lines_of(text, self._style, self._label_width) for text, _, _ in self._texts]
         self._heights = [max(height_of(lines), self._style.leading) + 2.0 for lines in self._labels]
         self.height = theme.styles.body.leading + 9.0 + sum(self._heights) if self._texts else 0.0
 
@@ -90,9 +90,10 @@ class TaxTable:
         edges = (theme.left + self._width - self._columns[1] - 12.0, theme.left + self._width)
         # On the line of the first sum beside it.
         base = baseline(theme.styles.body, sheet.y - _PAD)
-        sheet.text(theme.left, base, self._head, self._headings[0])
-        for edge, text in zip(edges, self._headings[1:], strict=True):
-            sheet.text_right(edge, base, self._head, text)
+        label, *figures = self._headings
+        sheet.text(theme.left, base, shrink_to(self._head, label, self._label_width, 0.0), label)
+        for edge, text, width in zip(edges, figures, self._columns, strict=True):
+            sheet.text_right(edge, base, shrink_to(self._head, text, width, 0.0), text)
         sheet.y = base - 5.0
         sheet.rule(theme.left, theme.left + self._width, sheet.y, theme.rule)
         sheet.y -= 4.0

@@ -15,19 +15,23 @@
     event.target.dataset.sent = "1";
     // After the event: a disabled button would not be sent with the form.
     setTimeout(() => {
+      button.dataset.busy = "";
       button.setAttribute("aria-busy", "true");
       button.setAttribute("aria-disabled", "true");
       if (button.dataset.pending) { button.dataset.label = button.textContent; button.textContent = button.dataset.pending; }
     });
+    // A form that is answered by a download leaves the page as it is.
+    setTimeout(ready, 15000);
   });
-  window.addEventListener("pageshow", () => {
+  window.addEventListener("pageshow", ready);
+
+  function ready() {
     for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
-    for (const button of document.querySelectorAll("button[aria-busy]")) {
-      button.removeAttribute("aria-busy");
-      button.removeAttribute("aria-disabled");
+    for (const button of document.querySelectorAll("button[data-busy]")) {
+      for (const name of ["aria-busy", "aria-disabled", "data-busy"]) button.removeAttribute(name);
       if (button.dataset.label) button.textContent = button.dataset.label;
     }
-  });
+  }
 
   for (const block of document.querySelectorAll("[data-copy]")) {
     const [field, button] = [block.querySelector("input"), block.querySelector("button")];

@@ -1,0 +1,78 @@
+"""`create-organization`, `create-member`, `create-api-key`: first steps on a server of one's own."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from tollgate.access import service as access
+from tollgate.access.rules import Permission, Role
+from tollgate.app import Services
+from tollgate.db.command import Command
+from tollgate.errors import NotFound, _, invalid
+from tollgate.parties import service as parties
+from tollgate.parties.rules import NewOrganization
+
+
+def add_arguments(command: Any) -> None:
+    """Declare the three commands; `command(name, does, text)` makes each parser."""
+    new = command("create-organization", create_organization, "Begin an organization that bills.")
+    new.add_argument("--name", required=True, help="legal name, as it stands on invoices")
+    new.add_argument("--country", required=True, metavar="AT", help="ISO 3166 code")
+    new.add_argument("--currency", required=True, metavar="EUR", help="ISO 4217 code of the books")
+    member = command("create-member", create_member, "Let a person sign in to an organization.")
+    member.add_argument("--organization", required=True, metavar="ID")
+    member.add_argument("--email", required=True)
+    member.add_argument("--name", required=True)
+    member.add_argument("--role", choices=[str(role) for role in Role], default=str(Role.ADMIN))
+    member.add_argument("--password", help="made up and printed once when not given")
+    key = command("create-api-key", create_api_key, "Make a key for a program; it is printed once.")
+    key.add_argument("--organization", required=True, metavar="ID")
+    key.add_argument("--name", default="Command line")
+    key.add_argument("--role", choices=[str(role) for role in Role], default=str(Role.ADMIN))
+    key.add_argument("--scope", action="append", choices=[str(scope) for scope in Permission], help="narrow the key; may be repeated")
+    for parser in (new, member, key):
+        parser.add_argument("--json", action="store_true", help="print one line of JSON")
+
+
+async def create_organization(shared: Services, options: argparse.Namespace) -> dict[str, object]:
+    """Answers the id."""
+    made = await parties.create_organization(
+        shared.db, NewOrganization(legal_name=options.name, country=options.country.upper(), currency=options.currency.upper())
+    )
+    return {"organization": made}
+
+
+async def create_member(shared: Services, options: argparse.Namespace) -> dict[str, object]:
+    """Answers the id, and the password where one was made up."""
+    command = Command.operator(await _organization(shared, options.organization))
+    made = await access.create_member(
+        shared.db, command, email=options.email, name=options.name, role=Role(options.role), password=options.password
+    )
+    result: dict[str, object] = {"member": made.id, "email": options.email}
+    if made.password is not None:
+        result["password"] = made.password
+    return result
+
+
+async def create_api_key(shared: Services, options: argparse.Namespace) -> dict[str, object]:
+    """Answers the id and the secret."""
+    command = Command.operator(await _organization(shared, options.organization))
+    scopes = [Permission(scope) for scope in options.scope] if options.scope else None
+    made = await access.create_api_key(shared.db, command, name=options.name, role=Role(options.role), scopes=scopes)
+    return {"id": made.id, "api_key": made.secret}
+
+
+async def _organization(shared: Services, given: str) -> UUID:
+    try:
+        wanted = UUID(given)
+    except ValueError:
+        raise invalid("/organization", _("%(given)s is not an id", given=given)) from None
+    async with shared.db.directory() as session:
+        known = {row.organization_id for row in await session.execute(text("select organization_id from directory_organizations()"))}
+    if wanted not in known:
+        raise NotFound(_("There is no organization %(given)s", given=given))
+    return wanted

@@ -1,0 +1,362 @@
+"""Stripe, behind the `Gateway` of `gateway.py`. The only module that imports `stripe`.
+
+The client retries lost connections and 5xx by itself, under our idempotency key; it does not retry 429 (measured), so that
+becomes `GatewayBusy`. Calls run in threads: the library's own async transports would bring another HTTP client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import stripe
+from stripe import StripeClient
+
+from tollgate.payments.gateway import (
+    AddLine,
+    EnsureCustomer,
+    Finalize,
+    GatewayBusy,
+    GatewayIdentity,
+    GatewayRefused,
+    KeyRefused,
+    MarkPaidElsewhere,
+    OpenDraft,
+    Order,
+    SeenEvent,
+    SeenInvoice,
+    SeenPayment,
+    Send,
+    Withdraw,
+)
+from tollgate.payments.rules import ProviderInvoice, ProviderInvoiceState, ProviderPaymentState
+
+API_VERSION = "2026-10-28.endive"
+"""The version whose shapes this module reads; an upgrade of the library does not move it."""
+TIMEOUT_SECONDS = 15
+"""Well below a job's lease, retries included."""
+EVENT_TYPES = (
+    "invoice.finalized",
+    "invoice.marked_uncollectible",
+    "invoice.paid",
+    "invoice.payment_action_required",
+    "invoice.payment_failed",
+    "invoice.payment_succeeded",
+    "invoice.updated",
+    "invoice.voided",
+    "invoice_payment.paid",
+)
+"""What is asked of the list of events; other events say nothing that these do not."""
+MOST_EVENTS = 5000
+"""Of one poll; the next one goes on from there."""
+
+T = TypeVar("T")
+
+
+class StripeGateway:
+    """One Stripe account. `api_base` is set for the sandbox only."""
+
+    def __init__(self, key: str, *, api_base: str | None = None) -> None:
+        self._client = _client(key, api_base)
+
+    def freeze(self, order: Order) -> str:
+        """The request for `order` as JSON: word, target and Stripe's parameters."""
+        word, target, params = _REQUESTS[type(order)](order)
+        return json.dumps({"order": word, "target": target, "params": params}, ensure_ascii=False, sort_keys=True)
+
+    async def carry_out(self, frozen: str, key: str) -> str:
+        """Send a frozen order."""
+        request = json.loads(frozen)
+        return await _in_thread(lambda: _SENDERS[request["order"]](self._client, request["target"], request["params"], key))
+
+    async def find(self, frozen: str, since: datetime) -> str | None:
+        """Look up what an earlier sending made. Stripe forgets keys after a day and cannot search drafts, so lists are read."""
+        request = json.loads(frozen)
+        finder = _FINDERS.get(request["order"])
+        # Orders on an existing object look at its state when they are sent again.
+        return await _in_thread(lambda: finder(self._client, request["target"], request["params"], since)) if finder else None
+
+    async def invoice(self, provider_invoice_id: str) -> SeenInvoice:
+        """GET /v1/invoices/{id}."""
+        return await _in_thread(lambda: _seen(self._client.v1.invoices.retrieve(provider_invoice_id)))
+
+    async def payments(self, provider_invoice_id: str) -> list[SeenPayment]:
+        """GET /v1/invoice_payments of an invoice."""
+
+        def read() -> list[SeenPayment]:
+            listed = self._client.v1.invoice_payments.list({"invoice": provider_invoice_id, "limit": 100})
+            return [_payment(row) for row in listed.auto_paging_iter()]
+
+        return await _in_thread(read)
+
+    async def events_since(self, since: datetime) -> list[SeenEvent]:
+        """GET /v1/events, oldest first, at most `MOST_EVENTS`."""
+
+        def read() -> list[SeenEvent]:
+            listed = self._client.v1.events.list({"created": {"gte": int(since.timestamp())}, "types": list(EVENT_TYPES), "limit": 100})
+            found = [_event(row.to_dict()) for row in listed.auto_paging_iter()]
+            return sorted(found, key=lambda event: event.occurred_at)[:MOST_EVENTS]
+
+        return await _in_thread(read)
+
+    async def identity(self) -> GatewayIdentity:
+        """GET /v1/account."""
+
+        def read() -> GatewayIdentity:
+            account = self._client.v1.accounts.retrieve_current()
+            name = str(getattr(getattr(account, "business_profile", None), "name", None) or "")
+            return GatewayIdentity(account.id, live=False, name=name, default_currency=str(account.default_currency or "").upper())
+
+        return await _in_thread(read)
+
+
+def read_event(payload: dict[str, Any]) -> SeenEvent:
+    """A webhook's body, verified and parsed, as an event. Raises `KeyError`, `TypeError` or `ValueError` for anything else."""
+    if payload.get("object") != "event":
+        raise ValueError("not an event")
+    return _event(payload)
+
+
+def _event(row: dict[str, Any]) -> SeenEvent:
+    about: dict[str, Any] = row["data"]["object"]
+    concerned = about.get("invoice") if row["type"].startswith("invoice_payment.") else None
+    if isinstance(concerned, dict):
+        concerned = concerned.get("id")
+    return SeenEvent(
+        id=str(row["id"]),
+        type=str(row["type"]),
+        object_id=str(concerned or about.get("id") or ""),
+        occurred_at=datetime.fromtimestamp(int(row["created"]), UTC),
+        live=bool(row["livemode"]),
+        account_id=row.get("account"),
+    )
+
+
+@lru_cache(maxsize=64)
+def _client(key: str, api_base: str | None) -> StripeClient:
+    return StripeClient(
+        key,
+        stripe_version=API_VERSION,
+        base_addresses={"api": api_base} if api_base else {},
+        max_network_retries=2,
+        http_client=stripe.RequestsClient(timeout=TIMEOUT_SECONDS),
+    )
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    return await asyncio.to_thread(_translated, call)
+
+
+def _translated(call: Callable[[], T]) -> T:
+    """Run a call; Stripe's errors become ours. The message of a refusal is Stripe's and is shown to finance."""
+    try:
+        return call()
+    except (stripe.AuthenticationError, stripe.PermissionError) as error:
+        raise KeyRefused(_message(error)) from error
+    except (stripe.RateLimitError, stripe.APIConnectionError) as error:
+        raise GatewayBusy(_message(error)) from error
+    except stripe.StripeError as error:
+        # A request under the same key still runs, a lock was held, or Stripe had an accident.
+        if error.http_status is None or error.http_status in {409, 429} or error.http_status >= 500:
+            raise GatewayBusy(_message(error)) from error
+        raise GatewayRefused(_message(error)) from error
+
+
+def _message(error: stripe.StripeError) -> str:
+    return str(error.user_message or error)[:400]
+
+
+# What each order becomes: its word, the object it is about, and Stripe's parameters.
+
+
+def _customer_request(order: EnsureCustomer) -> tuple[str, str | None, dict[str, Any]]:
+    params: dict[str, Any] = {
+        "name": order.name[:256],
+        "email": order.email,
+        "address": {name: value for name, value in order.address.items() if value},
+        "preferred_locales": [order.locale],
+        "metadata": {"tollgate_client": order.client_id, "tollgate_organization": order.organization_id},
+    }
+    return "customer", order.customer_id, {name: value for name, value in params.items() if value}
+
+
+def _draft_request(order: OpenDraft) -> tuple[str, str | None, dict[str, Any]]:
+    due: dict[str, Any] = {"days_until_due": 0} if order.due_at is None else {"due_date": int(order.due_at.timestamp())}
+    return (
+        "draft",
+        None,
+        {
+            "customer": order.customer_id,
+            "currency": order.currency.lower(),
+            "number": order.number,
+            "description": order.description[:1500],
+            "collection_method": "send_invoice",
+            "auto_advance": False,
+            "automatic_tax": {"enabled": False},
+            "pending_invoice_items_behavior": "exclude",
+            "metadata": {"tollgate_invoice": order.invoice_id, "tollgate_organization": order.organization_id},
+            **due,
+        },
+    )
+
+
+def _line_request(order: AddLine) -> tuple[str, str | None, dict[str, Any]]:
+    return (
+        "line",
+        order.provider_invoice_id,
+        {
+            "invoice": order.provider_invoice_id,
+            "customer": order.customer_id,
+            "amount": order.amount,
+            "currency": order.currency.lower(),
+            "description": order.description[:500],
+            "discountable": False,
+            "metadata": {"tollgate_invoice": order.invoice_id, "tollgate_line": str(order.position)},
+        },
+    )
+
+
+_REQUESTS: dict[type, Callable[[Any], tuple[str, str | None, dict[str, Any]]]] = {
+    EnsureCustomer: _customer_request,
+    OpenDraft: _draft_request,
+    AddLine: _line_request,
+    Finalize: lambda order: ("finalize", order.provider_invoice_id, {"auto_advance": False}),
+    Send: lambda order: ("send", order.provider_invoice_id, {}),
+    Withdraw: lambda order: ("withdraw", order.provider_invoice_id, {}),
+    MarkPaidElsewhere: lambda order: ("mark_paid", order.provider_invoice_id, {"paid_out_of_band": True}),
+}
+
+# How a frozen order is sent. Orders on an existing invoice look at its state first, so that twice is once.
+
+
+def _send_customer(client: StripeClient, target: str | None, params: Any, key: str) -> str:
+    if target is not None:
+        try:
+            return client.v1.customers.update(target, params, {"idempotency_key": key}).id
+        except stripe.InvalidRequestError as error:
+            if error.code != "resource_missing":
+                raise
+            # Somebody deleted the customer at Stripe: a new one, under a key of its own.
+            key = f"{key}:again"
+    return client.v1.customers.create(params, {"idempotency_key": key}).id
+
+
+def _send_draft(client: StripeClient, _target: str | None, params: Any, key: str) -> str:
+    return client.v1.invoices.create(params, {"idempotency_key": key}).id
+
+
+def _send_line(client: StripeClient, _target: str | None, params: Any, key: str) -> str:
+    return client.v1.invoice_items.create(params, {"idempotency_key": key}).id
+
+
+def _send_finalize(client: StripeClient, target: str, params: Any, key: str) -> str:
+    if client.v1.invoices.retrieve(target).status == "draft":
+        client.v1.invoices.finalize_invoice(target, params, {"idempotency_key": key})
+    return target
+
+
+def _send_mail(client: StripeClient, target: str, params: Any, key: str) -> str:
+    client.v1.invoices.send_invoice(target, params, {"idempotency_key": key})
+    return target
+
+
+def _send_withdraw(client: StripeClient, target: str, _params: Any, key: str) -> str:
+    invoice = client.v1.invoices.retrieve(target)
+    if invoice.status == "draft":
+        client.v1.invoices.delete(target)
+    elif invoice.status in {"open", "uncollectible"} and invoice.amount_paid:
+        # Stripe makes no partly paid invoice void.
+        client.v1.credit_notes.create({"invoice": target, "amount": invoice.amount_remaining}, {"idempotency_key": f"{key}:credit"})
+    elif invoice.status in {"open", "uncollectible"}:
+        client.v1.invoices.void_invoice(target, {}, {"idempotency_key": key})
+    return target
+
+
+def _send_mark_paid(client: StripeClient, target: str, params: Any, key: str) -> str:
+    if client.v1.invoices.retrieve(target).status in {"open", "uncollectible"}:
+        client.v1.invoices.pay(target, params, {"idempotency_key": key})
+    return target
+
+
+_SENDERS: dict[str, Callable[[StripeClient, Any, Any, str], str]] = {
+    "customer": _send_customer,
+    "draft": _send_draft,
+    "line": _send_line,
+    "finalize": _send_finalize,
+    "send": _send_mail,
+    "withdraw": _send_withdraw,
+    "mark_paid": _send_mark_paid,
+}
+
+
+def _find_customer(client: StripeClient, target: str | None, params: Any, since: datetime) -> str | None:
+    if target is not None:
+        return None
+    listed = client.v1.customers.list({"created": {"gte": int(since.timestamp())}, "limit": 100})
+    wanted = params["metadata"]["tollgate_client"]
+    return next((row.id for row in listed.auto_paging_iter() if (row.metadata or {}).get("tollgate_client") == wanted), None)
+
+
+def _find_draft(client: StripeClient, _target: str | None, params: Any, since: datetime) -> str | None:
+    listed = client.v1.invoices.list({"customer": params["customer"], "created": {"gte": int(since.timestamp())}, "limit": 100})
+    wanted = params["metadata"]["tollgate_invoice"]
+    for row in listed.auto_paging_iter():
+        if (row.metadata or {}).get("tollgate_invoice") == wanted or row.number == params["number"]:
+            return row.id
+    return None
+
+
+def _find_line(client: StripeClient, target: str | None, params: Any, _since: datetime) -> str | None:
+    listed = client.v1.invoice_items.list({"invoice": str(target), "limit": 100})
+    wanted = params["metadata"]["tollgate_line"]
+    return next((row.id for row in listed.auto_paging_iter() if (row.metadata or {}).get("tollgate_line") == wanted), None)
+
+
+def _find_mailed(_client: StripeClient, target: str | None, _params: Any, _since: datetime) -> str | None:
+    # Stripe does not say whether it mailed. Our own mail went anyway: rather once too few than two documents.
+    return target
+
+
+_FINDERS: dict[str, Callable[[StripeClient, Any, Any, datetime], str | None]] = {
+    "customer": _find_customer,
+    "draft": _find_draft,
+    "line": _find_line,
+    "send": _find_mailed,
+}
+
+
+def _seen(invoice: stripe.Invoice) -> SeenInvoice:
+    return SeenInvoice(
+        id=invoice.id,
+        facts=ProviderInvoice(
+            number=invoice.number,
+            currency=invoice.currency,
+            total=invoice.total,
+            amount_due=invoice.amount_due,
+            amount_paid=invoice.amount_paid,
+            state=ProviderInvoiceState(str(invoice.status)),
+            our_invoice_id=(invoice.metadata or {}).get("tollgate_invoice"),
+        ),
+        amount_remaining=invoice.amount_remaining,
+        hosted_url=invoice.hosted_invoice_url,
+    )
+
+
+_PAYMENT_STATES = {"open": ProviderPaymentState.PENDING, "paid": ProviderPaymentState.SUCCEEDED, "canceled": ProviderPaymentState.FAILED}
+
+
+def _payment(row: stripe.InvoicePayment) -> SeenPayment:
+    paid_with = row.payment.to_dict()
+    named = paid_with.get(str(paid_with.get("type")))
+    paid_at = row.status_transitions.paid_at
+    return SeenPayment(
+        payment_id=str(named["id"] if isinstance(named, dict) else named or row.id),
+        amount=int(row.amount_paid or 0),
+        currency=row.currency,
+        state=_PAYMENT_STATES.get(row.status, ProviderPaymentState.PENDING),
+        paid_at=None if paid_at is None else datetime.fromtimestamp(paid_at, UTC),
+    )
