@@ -19,7 +19,11 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from tollgate import __version__
+from tollgate.access import api as access_api
 from tollgate.access import callers
+from tollgate.access import pages as access_pages
+from tollgate.billing import api as billing_api
+from tollgate.contracts import api as contracts_api
 from tollgate.db.database import Database
 from tollgate.files.storage import LocalStorage, Storage
 from tollgate.http.health import health_router
@@ -27,6 +31,8 @@ from tollgate.jobs import Job, periodic
 from tollgate.jobs.worker import Handler, Worker
 from tollgate.mail import jobs as mail_jobs
 from tollgate.mail.transport import NoTransport, SmtpTransport, Transport
+from tollgate.parties import api as parties_api
+from tollgate.screens import audit_api
 from tollgate.settings import Settings
 from tollgate.web.csrf import Csrf
 from tollgate.web.failures import failure_response
@@ -84,11 +90,11 @@ def api_docs() -> Response[str]:
 
 
 def _api_routers() -> Sequence[Router]:
-    return []
+    return [parties_api.api_router, access_api.api_router, contracts_api.api_router, billing_api.api_router, audit_api.api_router]
 
 
 def _page_routers() -> Sequence[Router]:
-    return []
+    return [access_pages.page_router]
 
 
 def create_app(settings: Settings, services: Services | None = None) -> Litestar:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from litestar import Request, Response, Router, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody, Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, Parameter, QueryParameter
 
 from tollgate.access.callers import Caller, requires
 from tollgate.access.rules import Permission
@@ -58,7 +58,7 @@ async def download(db: Database, storage: Storage, organization_id: UUID, kind: 
 async def list_invoices(
     caller: NamedDependency[Caller],
     db: NamedDependency[Database],
-    state: FromQuery[InvoiceStateName | None] = None,
+    in_state: Annotated[InvoiceStateName | None, QueryParameter(name="state")] = None,
     client_id: FromQuery[UUID | None] = None,
     contract_id: FromQuery[UUID | None] = None,
     milestone_id: FromQuery[UUID | None] = None,
@@ -69,7 +69,7 @@ async def list_invoices(
     """Invoices and drafts, newest first."""
     after = decode_cursor(cursor, instant_key, UUID) if cursor else None
     asked = service_views.InvoiceFilter(
-        state=state, client_id=client_id, contract_id=contract_id, milestone_id=milestone_id, overdue=overdue, after=after, limit=limit
+        state=in_state, client_id=client_id, contract_id=contract_id, milestone_id=milestone_id, overdue=overdue, after=after, limit=limit
     )
     async with db.reading(caller.organization_id) as session:
         rows, following = page_of(

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from litestar import Request, Response, Router, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody, Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, Parameter, QueryParameter
 
 from tollgate.access.callers import Caller, requires
 from tollgate.access.rules import Permission
@@ -73,14 +73,14 @@ async def list_contracts(
     caller: NamedDependency[Caller],
     db: NamedDependency[Database],
     client_id: FromQuery[UUID | None] = None,
-    state: FromQuery[ContractStateName | None] = None,
+    in_state: Annotated[ContractStateName | None, QueryParameter(name="state")] = None,
     q: FromQuery[str] = "",
     cursor: FromQuery[str | None] = None,
     limit: FromQuery[Limit] = 50,
 ) -> ListBody[ContractBody]:
     """Contracts, newest first; `q` looks in title, reference and the client's name."""
     after = decode_cursor(cursor, instant_key, UUID) if cursor else None
-    asked = queries.ContractFilter(client_id=client_id, state=state, q=clean(q, "/q", most=200), after=after, limit=limit)
+    asked = queries.ContractFilter(client_id=client_id, state=in_state, q=clean(q, "/q", most=200), after=after, limit=limit)
     async with db.reading(caller.organization_id) as session:
         rows, following = page_of(
             await queries.list_contracts(session, caller.organization_id, asked), limit, lambda row: (row.created_at, row.id)
@@ -148,13 +148,13 @@ async def list_milestones(
     caller: NamedDependency[Caller],
     db: NamedDependency[Database],
     contract_id: FromQuery[UUID | None] = None,
-    state: FromQuery[MilestoneStateName | None] = None,
+    in_state: Annotated[MilestoneStateName | None, QueryParameter(name="state")] = None,
     cursor: FromQuery[str | None] = None,
     limit: FromQuery[Limit] = 50,
 ) -> ListBody[MilestoneBody]:
     """Milestones by contract, in the order of their schedule."""
     after = decode_cursor(cursor, UUID, int) if cursor else None
-    asked = queries.MilestoneFilter(contract_id=contract_id, state=state, after=after, limit=limit)
+    asked = queries.MilestoneFilter(contract_id=contract_id, state=in_state, after=after, limit=limit)
     async with db.reading(caller.organization_id) as session:
         rows, following = page_of(
             await queries.list_milestones(session, caller.organization_id, asked), limit, lambda row: (row.contract_id, row.position)

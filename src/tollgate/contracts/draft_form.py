@@ -26,7 +26,7 @@ from tollgate.contracts.rules import (
 )
 from tollgate.contracts.service_input import ContractChange, ContractInput, MilestoneInput
 from tollgate.contracts.service_views import ContractView, MilestoneView
-from tollgate.errors import FieldError, Invalid, Message, NotFound, TollgateError, _
+from tollgate.errors import FieldError, Invalid, Message, TollgateError, _
 from tollgate.http.bodies import percent_text
 from tollgate.money.amount import Money
 from tollgate.parties import places
@@ -275,16 +275,20 @@ def buyer_of(new: NewClient) -> PartyFacts:
 def take(form: Form, error: TollgateError, *, new: bool = False) -> None:
     """Show a verb's refusal at the fields of this page; what belongs to the seller stands on top."""
     names = {**NAMES, **(_CLIENT_NAMES | _CONTACT_NAMES if new else {})}
+    rest = []
     for one in error.errors:
         if one.pointer.startswith("/seller"):
             form.refuse("", one.detail)
-    form.take(type(error)(error.detail, errors=[one for one in error.errors if not one.pointer.startswith("/seller")]), names=names) if any(
-        not one.pointer.startswith("/seller") for one in error.errors
-    ) or not error.errors else None
+        else:
+            rest.append(one)
+    if rest or not error.errors:
+        form.take(Invalid(error.detail, errors=rest), names=names)
 
 
 def take_problems(form: Form, problems: Sequence[FieldError]) -> None:
-    """The same for a list of problems."""
+    """The same for a list of problems; none is fine."""
+    if not problems:
+        return
     take(form, Invalid(errors=problems))
 
 
@@ -321,7 +325,7 @@ def values_of(view: ContractView) -> dict[str, Any]:
         "value": i18n.amount(view.value),
         "price_basis": view.price_basis,
         "tax_category": view.tax.category.value,
-        "tax_rate": _percent(view.tax.rate_percent),
+        "tax_rate": percent_field(view.tax.rate_percent),
         "payment_days": view.payment_days,
         "payment_from": view.payment_from,
         "invoicing": view.invoicing_on_approval,
@@ -334,7 +338,7 @@ def values_of(view: ContractView) -> dict[str, Any]:
             f"{start}id": row.id,
             f"{start}title": row.title,
             f"{start}amount": "" if row.percent is not None else i18n.amount(row.amount),
-            f"{start}percent": _percent(row.percent),
+            f"{start}percent": percent_field(row.percent),
             f"{start}due_on": _day(row.due_on),
             f"{start}planned_on": _day(row.planned_on),
             f"{start}criteria": "\n".join(row.acceptance_criteria),
@@ -343,7 +347,8 @@ def values_of(view: ContractView) -> dict[str, Any]:
     return values
 
 
-def _percent(value: Decimal | None) -> str:
+def percent_field(value: Decimal | None) -> str:
+    """Per cents as the reader writes them."""
     return (percent_text(value) or "").replace(".", i18n.number_marks().decimal)
 
 
@@ -360,11 +365,11 @@ __all__ = [
     "NEW",
     "Draft",
     "NewClient",
-    "NotFound",
     "Preview",
     "buyer_of",
     "change_of",
     "country_choices",
+    "percent_field",
     "preview_of",
     "read_draft",
     "readiness",

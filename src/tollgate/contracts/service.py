@@ -13,7 +13,7 @@ from tollgate import audit, clock
 from tollgate.contracts import queries
 from tollgate.contracts.models import Contract, ContractApprover, Milestone
 from tollgate.contracts.rules import ContractState, TaxCategory, TaxTreatment
-from tollgate.contracts.service_activation import activate_contract
+from tollgate.contracts.service_activation import activate_contract, problems_of
 from tollgate.contracts.service_checks import check_contract, resolve_approvers, resolve_client
 from tollgate.contracts.service_deliverables import add_deliverable, remove_deliverable
 from tollgate.contracts.service_input import (
@@ -46,6 +46,7 @@ __all__ = [
     "add_deliverable",
     "cancel_milestone",
     "change_contract",
+    "change_contract_in",
     "change_milestone",
     "create_contract",
     "create_contract_in",
@@ -53,6 +54,7 @@ __all__ = [
     "lock_contract",
     "lock_milestone",
     "move",
+    "problems_of",
     "remove_deliverable",
     "settle_contract",
     "start_milestone",
@@ -123,33 +125,38 @@ async def create_contract_in(session: AsyncSession, command: Command, asked: Con
 async def change_contract(db: Database, command: Command, contract_id: UUID, version: int, change: ContractChange) -> UUID:
     """Change a draft. Raises `Stale` when `version` is not the newest, `NotADraft`, or `Invalid` naming every wrong field."""
     async with db.transaction(command.organization_id, command) as session:
-        organization = await queries.organization(session, command.organization_id)
-        contract = await _draft(session, command.organization_id, contract_id, version)
-        kept = await queries.milestones_of(session, command.organization_id, [contract_id])
-        if change.client_id is not UNSET and change.client_id != contract.client_id:
-            contract.client_id = (await resolve_client(session, command.organization_id, change.client_id)).id
-            if change.approver_ids is UNSET:
-                await _replace_approvers(
-                    session, contract, await resolve_approvers(session, command.organization_id, contract.client_id, None)
-                )
-        _apply(contract, change)
-        schedule = [input_of(row) for row in kept] if change.milestones is UNSET else change.milestones
-        value = Money(contract.value_minor, contract.currency) if change.value is UNSET else change.value
-        contingency = Money(contract.contingency_minor, contract.currency) if change.contingency is UNSET else change.contingency
-        check_contract(contract, organization.currency, value, contingency, schedule)
-        if change.approver_ids is not UNSET:
-            named = await resolve_approvers(session, command.organization_id, contract.client_id, change.approver_ids)
-            await _replace_approvers(session, contract, named)
-        if change.milestones is not UNSET:
-            for row in kept:
-                await session.delete(row)
-            await session.flush()
-            session.add_all(rows_of(contract, change.milestones))
-        else:
-            price(contract, kept)
-        contract.version += 1
-        audit.record(session, "contract.changed", ("contract", contract.id), contract_id=contract.id, fields=_fields(change))
-        return answer(session, contract.id)
+        return answer(session, await change_contract_in(session, command, contract_id, version, change))
+
+
+async def change_contract_in(session: AsyncSession, command: Command, contract_id: UUID, version: int, change: ContractChange) -> UUID:
+    """`change_contract` inside a verb that does more."""
+    organization = await queries.organization(session, command.organization_id)
+    contract = await _draft(session, command.organization_id, contract_id, version)
+    kept = await queries.milestones_of(session, command.organization_id, [contract_id])
+    if change.client_id is not UNSET and change.client_id != contract.client_id:
+        contract.client_id = (await resolve_client(session, command.organization_id, change.client_id)).id
+        if change.approver_ids is UNSET:
+            await _replace_approvers(
+                session, contract, await resolve_approvers(session, command.organization_id, contract.client_id, None)
+            )
+    _apply(contract, change)
+    schedule = [input_of(row) for row in kept] if change.milestones is UNSET else change.milestones
+    value = Money(contract.value_minor, contract.currency) if change.value is UNSET else change.value
+    contingency = Money(contract.contingency_minor, contract.currency) if change.contingency is UNSET else change.contingency
+    check_contract(contract, organization.currency, value, contingency, schedule)
+    if change.approver_ids is not UNSET:
+        named = await resolve_approvers(session, command.organization_id, contract.client_id, change.approver_ids)
+        await _replace_approvers(session, contract, named)
+    if change.milestones is not UNSET:
+        for row in kept:
+            await session.delete(row)
+        await session.flush()
+        session.add_all(rows_of(contract, change.milestones))
+    else:
+        price(contract, kept)
+    contract.version += 1
+    audit.record(session, "contract.changed", ("contract", contract.id), contract_id=contract.id, fields=_fields(change))
+    return contract.id
 
 
 async def delete_contract(db: Database, command: Command, contract_id: UUID, version: int) -> UUID:

@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from tollgate import audit, clock
 from tollgate.canonical import canonical_json
 from tollgate.contracts import queries
@@ -31,7 +33,7 @@ from tollgate.contracts.service_moves import lock_contract
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
-from tollgate.errors import _, invalid
+from tollgate.errors import FieldError, _, invalid
 from tollgate.files.service import keep
 from tollgate.files.storage import Storage
 from tollgate.money.amount import Money
@@ -103,6 +105,21 @@ async def activate_contract(
             agreement_sha256=sha256_hex,
         )
         return answer(session, contract_id)
+
+
+async def problems_of(session: AsyncSession, organization_id: UUID, contract_id: UUID) -> list[FieldError]:
+    """What stands between a draft and being active, without doing anything: what the page shows beside the button."""
+    contract = await queries.contract(session, organization_id, contract_id)
+    seller = await queries.organization(session, organization_id)
+    client = await queries.client(session, organization_id, contract.client_id)
+    rows = await queries.milestones_of(session, organization_id, [contract_id])
+    named = (await queries.approvers_of(session, organization_id, [contract_id]))[contract_id]
+    contacts = await queries.contacts(session, organization_id, named)
+    approvers = [contact for contact in contacts.values() if contact.removed_at is None]
+    if client is None:
+        raise RuntimeError(f"contract {contract_id} has no client")
+    live = [row for row in rows if row.state != State.CANCELLED]
+    return activation_problems(_draft_facts(contract, live, approvers, seller, client))
 
 
 def agreed_content(

@@ -74,9 +74,7 @@ async def record_approval(db: Database, storage: Storage, command: Command, mile
             raise RuntimeError(f"milestone {milestone_id} was delivered without a round")
         review = await queries.review_for_update(session, command.organization_id, milestone.round_id)
         contact_id = _signer(review, recorded.contact_id)
-        await keep(
-            session, command.organization_id, sha256_hex, len(recorded.document.content), content_type_of(recorded.document)
-        )
+        await keep(session, command.organization_id, sha256_hex, len(recorded.document.content), content_type_of(recorded.document))
         row = SignOff(
             organization_id=command.organization_id,
             id=uuid7(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from uuid import UUID
 
 import structlog
@@ -10,10 +9,11 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate import audit, clock
+from tollgate.access.emails import checked_email
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
-from tollgate.errors import Conflict, TooManyAttempts, _, invalid
+from tollgate.errors import Conflict, TooManyAttempts, _
 from tollgate.jobs import enqueue
 from tollgate.mail import service as mail
 from tollgate.parties.models import Contact, Organization
@@ -24,7 +24,7 @@ from tollgate.signoff.queries import Review
 from tollgate.signoff.rules import LinkState, NotAnApprover, RevokedBecause, RoundClosed, RoundState, clean_name, link_state
 from tollgate.signoff.service_decisions import ip_hash
 from tollgate.signoff.service_input import LINK_LIFE
-from tollgate.signoff.service_rounds import ask_for_decision, open_link, revoke, schedule_reminders
+from tollgate.signoff.service_rounds import add_link, ask_for_decision, revoke, schedule_reminders
 from tollgate.signoff.tokens import VerifiedLink, mint_row
 
 log = structlog.get_logger("tollgate.signoff")
@@ -48,10 +48,10 @@ async def remind(db: Database, command: Command, round_id: UUID) -> UUID:
     async with db.transaction(command.organization_id, command) as session:
         review = await _open_review(session, command.organization_id, round_id)
         now = clock.now()
-        open_links = [link for link in review.live_links() if link.expires_at > now]
-        if not open_links:
+        add_links = [link for link in review.live_links() if link.expires_at > now]
+        if not add_links:
             raise NothingToRemind(_("no link is open; send a fresh one"))
-        for link in open_links:
+        for link in add_links:
             once = f"round:{round_id}:contact:{link.contact_id}:again:{int(now.timestamp()) // 60}"
             await ask_for_decision(session, review.contract.id, link, "signoff/approval_reminder", once=once)
         return answer(session, round_id)
@@ -73,7 +73,7 @@ async def send_link(db: Database, command: Command, round_id: UUID, contact_id: 
         if link is not None and link.used_at is not None:
             raise Conflict(_("this approver has decided already"), decided_at=link.used_at.isoformat())
         if link is None or link.revoked_at is not None:
-            await open_link(session, review.contract.id, review.round, contact_id, once=once)
+            await add_link(session, review.contract.id, review.round, contact_id, once=once)
         else:
             link.expires_at = max(link.expires_at, now + LINK_LIFE)
             await ask_for_decision(session, review.contract.id, link, "signoff/approval_request", once=once)
@@ -89,7 +89,9 @@ async def copy_link(db: Database, secret_key: str, base_url: str, command: Comma
     if command.actor_id is None:
         raise ValueError("a link is copied by somebody")
     async with db.transaction(command.organization_id, command) as session:
-        review = await _open_review(session, command.organization_id, await queries.round_of_link(session, command.organization_id, link_id))
+        review = await _open_review(
+            session, command.organization_id, await queries.round_of_link(session, command.organization_id, link_id)
+        )
         link = next(row for row in review.links if row.id == link_id)
         state = link_state(queries.link_facts(link), clock.now())
         if state is not LinkState.OPEN:
@@ -120,7 +122,9 @@ async def copy_link(db: Database, secret_key: str, base_url: str, command: Comma
 async def revoke_link(db: Database, command: Command, link_id: UUID) -> UUID:
     """Take one approver's right to decide away. Answers the round's id. Raises `RoundClosed`, `Conflict` for a used or dead link."""
     async with db.transaction(command.organization_id, command) as session:
-        review = await _open_review(session, command.organization_id, await queries.round_of_link(session, command.organization_id, link_id))
+        review = await _open_review(
+            session, command.organization_id, await queries.round_of_link(session, command.organization_id, link_id)
+        )
         link = next(row for row in review.links if row.id == link_id)
         if link.used_at is not None or link.revoked_at is not None:
             raise Conflict(_("this link can no longer decide"))
@@ -153,7 +157,7 @@ async def request_code(db: Database, command: Command, verified: VerifiedLink) -
 
 async def propose_colleague(db: Database, command: Command, verified: VerifiedLink, name: str, email: str) -> UUID:
     """ "Not me": name who should decide instead; a member confirms before anything is sent. Answers the link's id."""
-    name, email = clean_name(name), _clean_email(email)
+    name, email = clean_name(name), checked_email(email, "/email")
     async with db.transaction(verified.organization_id, command) as session:
         review = await _review_of(session, verified)
         if review.round.state != RoundState.OPEN:
@@ -211,7 +215,7 @@ async def confirm_colleague(db: Database, command: Command, colleague_id: UUID) 
             )
             await session.flush()
         if _newest(review, contact_id) is None:
-            await open_link(session, review.contract.id, review.round, contact_id, once=f"colleague:{row.id}:request")
+            await add_link(session, review.contract.id, review.round, contact_id, once=f"colleague:{row.id}:request")
         audit.record(
             session, "colleague.confirmed", ("colleague", row.id), contract_id=review.contract.id, round_id=round_id, contact_id=contact_id
         )
@@ -297,7 +301,9 @@ async def _contact_for(session: AsyncSession, review: Review, row: Colleague) ->
     )
     if found is not None:
         return found.id
-    proposer = await queries.contact(session, organization_id, (await queries.link(session, organization_id, row.approval_link_id)).contact_id)
+    proposer = await queries.contact(
+        session, organization_id, (await queries.link(session, organization_id, row.approval_link_id)).contact_id
+    )
     contact = Contact(
         organization_id=organization_id,
         id=uuid7(),
@@ -314,14 +320,3 @@ async def _contact_for(session: AsyncSession, review: Review, row: Colleague) ->
     await session.flush()
     audit.record(session, "contact.added", ("contact", contact.id), client_id=client_id, is_approver=True, is_billing_contact=False)
     return contact.id
-
-
-def _clean_email(text: str) -> str:
-    """An address that a mail can be sent to. Raises `Invalid` at `/email`."""
-    email = unicodedata.normalize("NFC", text).strip()
-    name, at, host = email.rpartition("@")
-    hidden = any(unicodedata.category(character).startswith(("C", "Z")) or character in '<>",;:\\()[]' for character in email)
-    if not (name and at and "." in host.strip(".")) or hidden or len(email) > 254 or "@" in name or ".." in host or host.startswith((".", "-")):
-        raise invalid("/email", _("enter an e-mail address like name@company.example"))
-    return email
-

@@ -51,7 +51,7 @@ async def deliver(db: Database, command: Command, milestone_id: UUID, delivery: 
             raise RuntimeError(f"contract {contract.id} is active without a version")
         opened = await _open_round(session, command, contract, milestone, _Opening(agreed, shown, approvers, delivery.message, facts))
         for contact_id in approvers:
-            await open_link(session, contract.id, opened, contact_id, once=f"round:{opened.id}:contact:{contact_id}:request")
+            await add_link(session, contract.id, opened, contact_id, once=f"round:{opened.id}:contact:{contact_id}:request")
         return answer(session, milestone_id)
 
 
@@ -104,7 +104,7 @@ def revoke(session: AsyncSession, contract_id: UUID, link: ApprovalLink, because
     )
 
 
-async def open_link(session: AsyncSession, contract_id: UUID, row: ReviewRound, contact_id: UUID, *, once: str) -> ApprovalLink:
+async def add_link(session: AsyncSession, contract_id: UUID, row: ReviewRound, contact_id: UUID, *, once: str) -> ApprovalLink:
     """Give a contact the right to decide in an open round, and mail it. The mail's token is minted when it is sent (R10)."""
     now = clock.now()
     link = ApprovalLink(
@@ -119,9 +119,7 @@ async def open_link(session: AsyncSession, contract_id: UUID, row: ReviewRound, 
     )
     session.add(link)
     await session.flush()
-    audit.record(
-        session, "link.created", ("approval_link", link.id), contract_id=contract_id, round_id=row.id, contact_id=contact_id
-    )
+    audit.record(session, "link.created", ("approval_link", link.id), contract_id=contract_id, round_id=row.id, contact_id=contact_id)
     await ask_for_decision(session, contract_id, link, "signoff/approval_request", once=once)
     await schedule_reminders(session, row, link)
     return link
