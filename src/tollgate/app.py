@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -23,8 +24,11 @@ from tollgate.access import api as access_api
 from tollgate.access import callers
 from tollgate.access import pages as access_pages
 from tollgate.billing import api as billing_api
+from tollgate.billing import jobs as billing_jobs
+from tollgate.billing import mails as billing_mails
 from tollgate.contracts import api as contracts_api
 from tollgate.db.database import Database
+from tollgate.documents import jobs as document_jobs
 from tollgate.files.storage import LocalStorage, Storage
 from tollgate.http.health import health_router
 from tollgate.jobs import Job, periodic
@@ -32,9 +36,21 @@ from tollgate.jobs.worker import Handler, Worker
 from tollgate.mail import jobs as mail_jobs
 from tollgate.mail.transport import NoTransport, SmtpTransport, Transport
 from tollgate.parties import api as parties_api
-from tollgate.screens import audit_api
+from tollgate.parties import pages as parties_pages
+from tollgate.payments import api as payments_api
+from tollgate.payments import jobs as payment_jobs
+from tollgate.payments import pages as payments_pages
+from tollgate.payments.accounts import Gateways
+from tollgate.payments.webhooks import webhook_router
+from tollgate.screens import audit_api, client_pages
+from tollgate.screens.client_links import is_link_path, link_session_id_of
 from tollgate.settings import Settings
-from tollgate.web.csrf import Csrf
+from tollgate.signoff import api as signoff_api
+from tollgate.signoff import jobs as signoff_jobs
+from tollgate.signoff import mails as signoff_mails
+from tollgate.signoff import pages as signoff_pages
+from tollgate.signoff.news import Timers
+from tollgate.web.csrf import AnyConnection, Csrf
 from tollgate.web.failures import failure_response
 from tollgate.web.headers import SecurityHeaders
 from tollgate.web.language import LanguageMiddleware
@@ -70,13 +86,25 @@ class Services:
     def handlers(self) -> dict[type[Job], Handler]:
         """Every kind of job and who does it."""
         found: dict[type[Job], Handler] = dict(periodic.handlers())
-        found.update(mail_jobs.handlers(self.transport, self.storage, {}, {}, sender=self.settings.mail_from))
+        rendered = {**billing_jobs.rendered(), "certificate": signoff_jobs.certificate_rendered}
+        found.update(document_jobs.handlers(self.storage, rendered))
+        composers = {**signoff_mails.composers(self.settings), **billing_mails.composers(self.settings)}
+        accepted = {**signoff_mails.accepted(), **billing_mails.accepted}
+        found.update(mail_jobs.handlers(self.transport, self.storage, composers, accepted, sender=self.settings.mail_from))
+        found.update(signoff_jobs.handlers())
+        found.update(billing_jobs.handlers(self.settings))
+        found.update(payment_jobs.handlers(self.gateways))
         return found
 
     @property
     def periodic(self) -> Sequence[periodic.Periodic]:
         """What the clock asks for, of all rooms."""
-        return [*periodic.PERIODIC]
+        return [*periodic.PERIODIC, periodic.Periodic(Timers, timedelta(hours=1)), *(periodic.Periodic(kind, every) for kind, every in payment_jobs.PERIODIC)]
+
+    @cached_property
+    def gateways(self) -> Gateways:
+        """The payment accounts of the organizations."""
+        return Gateways(self.db, self.settings)
 
     def worker(self, **options: Any) -> Worker:
         """A worker over all rooms' jobs."""
@@ -90,17 +118,24 @@ def api_docs() -> Response[str]:
 
 
 def _api_routers() -> Sequence[Router]:
-    return [parties_api.api_router, access_api.api_router, contracts_api.api_router, billing_api.api_router, audit_api.api_router]
+    return [parties_api.api_router, access_api.api_router, contracts_api.api_router, signoff_api.api_router, billing_api.api_router, payments_api.api_router, audit_api.api_router]
 
 
 def _page_routers() -> Sequence[Router]:
-    return [access_pages.page_router]
+    return [access_pages.page_router, parties_pages.page_router, signoff_pages.page_router, payments_pages.page_router, client_pages.page_router]
+
+
+def _session_id_of(connection: AnyConnection) -> str | None:
+    """What a form belongs to: a client's page to the cookie of its link, every other page to the member's session."""
+    if is_link_path(connection.url.path):
+        return link_session_id_of(connection)
+    return callers.session_id_of(connection)
 
 
 def create_app(settings: Settings, services: Services | None = None) -> Litestar:
     """The web application. `services` are given by tests and the demo; otherwise made from the settings."""
     shared = services or Services.of(settings)
-    csrf = Csrf(settings.secret_key, callers.session_id_of, settings.base_url)
+    csrf = Csrf(settings.secret_key, _session_id_of, settings.base_url)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -109,7 +144,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
 
     pages = Router(path="/", route_handlers=list(_page_routers()), guards=[csrf.guard], include_in_schema=False)
     return Litestar(
-        route_handlers=[health_router, static_file, favicon, api_docs, *_api_routers(), pages],
+        route_handlers=[health_router, static_file, favicon, api_docs, webhook_router, *_api_routers(), pages],
         dependencies={
             "db": Provide(lambda: shared.db, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
@@ -124,7 +159,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
         before_send=[SecurityHeaders(https=settings.is_https)],
         exception_handlers={Exception: failure_response},
         lifespan=[lifespan],
-        state=State({"csrf": csrf}),
+        state=State({"csrf": csrf, "settings": settings}),
         openapi_config=OpenAPIConfig(
             title="Tollgate",
             version=__version__,

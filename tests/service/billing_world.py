@@ -63,7 +63,10 @@ class World:
         rows = [
             contracts.MilestoneInput(title=f"Stage {index}", amount=Money.parse(amount, "EUR"), tax=own[index])
             for index, amount in enumerate(amounts)
-        ] or [contracts.MilestoneInput(title=f"Stage {index}", percent=Decimal(percent), tax=own[index]) for index, percent in enumerate(percents)]
+        ] or [
+            contracts.MilestoneInput(title=f"Stage {index}", percent=Decimal(percent), tax=own[index])
+            for index, percent in enumerate(percents)
+        ]
         total = sum((Money.parse(amount, "EUR").minor for amount in amounts), 0)
         asked = contracts.ContractInput(
             client_id=self.client_id,

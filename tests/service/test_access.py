@@ -28,7 +28,9 @@ PASSWORD = "seven green bicycles"
 
 
 async def add(db: Database, organization: Org, email: str = "vera@nordlicht.example", role: Role = Role.VIEWER, **more: str) -> NewMember:
-    return await service.create_member(db, organization.command(), email=email, name="Vera Viewer", role=role, **{"password": PASSWORD, **more})
+    return await service.create_member(
+        db, organization.command(), email=email, name="Vera Viewer", role=role, **{"password": PASSWORD, **more}
+    )
 
 
 async def enter(db: Database, email: str = "vera@nordlicht.example", password: str = PASSWORD, ip: str = "192.0.2.1") -> SignedIn:
@@ -77,7 +79,9 @@ async def test_signing_in_replaces_the_session_that_was_there(db: Database, orga
     assert await is_alive(db, second.cookie)
 
 
-@pytest.mark.parametrize("email", ["vera@nordlicht.example", "nobody@nordlicht.example", "not an address", "x\x00@nordlicht.example", "\ud800@a.b"])
+@pytest.mark.parametrize(
+    "email", ["vera@nordlicht.example", "nobody@nordlicht.example", "not an address", "x\x00@nordlicht.example", "\ud800@a.b"]
+)
 async def test_a_wrong_password_and_an_unknown_address_answer_alike(db: Database, organization: Org, email: str) -> None:
     await add(db, organization)
     with pytest.raises(WrongCredentials) as refused:
@@ -146,7 +150,9 @@ async def test_a_password_is_generated_once_for_a_new_person_only(db: Database, 
     other = Command.operator(uuid4())
     async with db.transaction(other.organization_id) as session:
         await session.execute(
-            text("insert into organization (organization_id, legal_name, country, currency, privacy_salt, created_at) values (:id, 'Other', 'AT', 'EUR', '', now())"),
+            text(
+                "insert into organization (organization_id, legal_name, country, currency, privacy_salt, created_at) values (:id, 'Other', 'AT', 'EUR', '', now())"
+            ),
             {"id": other.organization_id},
         )
     again = await service.create_member(db, other, email="A@B.example", name="A B", role=Role.ADMIN)
@@ -238,7 +244,9 @@ async def test_a_person_of_two_organizations_switches_between_them(db: Database,
     async with db.directory() as session:
         found = await session.execute(text("select * from access_session(:id, :now)"), {"id": digest(opened.cookie), "now": clock.now()})
         identity: UUID = found.one().identity_id
-    caller = Caller(opened.organization_id, ActorKind.MEMBER, opened.member_id, Role.VIEWER, identity_id=identity, session_sha256=digest(opened.cookie))
+    caller = Caller(
+        opened.organization_id, ActorKind.MEMBER, opened.member_id, Role.VIEWER, identity_id=identity, session_sha256=digest(opened.cookie)
+    )
     gone = await sessions.switch(db, caller, other.id)
     assert (gone.organization_id, gone.member_id) == (other.id, there.id)
     assert not await is_alive(db, opened.cookie)
@@ -249,7 +257,9 @@ async def test_a_person_of_two_organizations_switches_between_them(db: Database,
 
 
 async def test_a_key_is_found_by_its_secret_until_it_is_revoked(db: Database, organization: Org) -> None:
-    made = await service.create_api_key(db, organization.command(), name="Books", role=Role.FINANCE, scopes=[Permission.READ, Permission.BILL])
+    made = await service.create_api_key(
+        db, organization.command(), name="Books", role=Role.FINANCE, scopes=[Permission.READ, Permission.BILL]
+    )
     assert made.secret.startswith("tg_")
 
     async def route() -> object:

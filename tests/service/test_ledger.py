@@ -104,6 +104,6 @@ async def test_the_database_refuses_a_side_that_comes_later(db: Database, organi
 @pytest.mark.parametrize("statement", ["update journal_posting set amount_minor = 1", "delete from journal_entry"])
 async def test_nothing_in_the_journal_can_be_changed(db: Database, organization: Org, statement: str) -> None:
     await book(db, organization, "kept", rules.approved(eur(100)))
-    with pytest.raises(DBAPIError, match="permission denied|immutable"):
+    with pytest.raises(DBAPIError, match=r"permission denied|immutable"):
         async with db.transaction(organization.id) as session:
             await session.execute(text(statement))

@@ -72,8 +72,21 @@ async def test_the_audit_trail_names_the_fields_that_changed_and_no_values(db: D
     assert "Graz" not in content
 
 
+async def test_billing_is_told_once_that_something_it_waits_for_may_be_there(db: Database, organization: Org, owner_url: str) -> None:
+    client = await make_client(db, organization)
+    await service.change_organization(db, organization.command(), 1, OrganizationChanges(city="Graz"))
+    await service.change_client(db, organization.command(), client, 1, ClientChanges(city="Wels"))
+    owner = Database(owner_url)
+    async with owner.directory() as session:
+        jobs = (await session.execute(text("select organization_id, kind from job"))).all()
+    await owner.close()
+    assert jobs == [(organization.id, "parties.changed")]
+
+
 async def test_changing_nothing_makes_no_version(db: Database, organization: Org) -> None:
-    await service.change_organization(db, organization.command(), 1, OrganizationChanges(country="AT", default_tax_rate_percent=Decimal(20)))
+    await service.change_organization(
+        db, organization.command(), 1, OrganizationChanges(country="AT", default_tax_rate_percent=Decimal(20))
+    )
     assert (await seller(db, organization)).version == 1
 
 
@@ -133,7 +146,13 @@ async def test_a_client_is_entered_changed_archived_and_brought_back(db: Databas
     await service.change_client(db, organization.command(), made, 1, ClientChanges(tax_id="atu 123 45 675", city="Linz"))
     async with db.reading(organization.id) as session:
         found = await queries.client(session, organization.id, made)
-    assert (found.legal_name, found.tax_id, found.address.city, found.currency, found.version) == ("Hafen & Söhne AG", "ATU12345675", "Linz", "EUR", 2)
+    assert (found.legal_name, found.tax_id, found.address.city, found.currency, found.version) == (
+        "Hafen & Söhne AG",
+        "ATU12345675",
+        "Linz",
+        "EUR",
+        2,
+    )
     with pytest.raises(Stale):
         await service.change_client(db, organization.command(), made, 1, ClientChanges(city="Wels"))
     await service.archive_client(db, organization.command(), made, 2)
@@ -172,7 +191,9 @@ async def test_search_takes_what_was_typed_literally(db: Database, organization:
 
 async def test_contacts_are_added_changed_and_removed(db: Database, organization: Org) -> None:
     client = await make_client(db, organization)
-    clara = await service.add_contact(db, organization.command(), client, ContactChanges(name="Clara", email="clara@hafen.example", is_approver=True))
+    clara = await service.add_contact(
+        db, organization.command(), client, ContactChanges(name="Clara", email="clara@hafen.example", is_approver=True)
+    )
     bill = await service.add_contact(db, organization.command(), client, ContactChanges(name="Bill", email="bill@hafen.example"))
     async with db.reading(organization.id) as session:
         assert [one.id for one in await queries.approvers_of(session, organization.id, client)] == [clara]
@@ -282,7 +303,10 @@ def test_an_iban_is_kept_without_spaces() -> None:
     assert checked_iban("at61 1904 3002 3457 3201") == "AT611904300234573201"
 
 
-@pytest.mark.parametrize(("country", "rate", "zone"), [("DE", "19", "Europe/Berlin"), ("AT", "20", "Europe/Vienna"), ("NL", "21", "Europe/Amsterdam"), ("US", "0", "America/New_York")])
+@pytest.mark.parametrize(
+    ("country", "rate", "zone"),
+    [("DE", "19", "Europe/Berlin"), ("AT", "20", "Europe/Vienna"), ("NL", "21", "Europe/Amsterdam"), ("US", "0", "America/New_York")],
+)
 def test_a_country_brings_its_rate_and_zone(country: str, rate: str, zone: str) -> None:
     assert (default_tax_rate(country), default_time_zone(country)) == (Decimal(rate), zone)
 

@@ -64,9 +64,7 @@ async def create_member(
 
 
 @get("/members/{member_id:uuid}", operation_id="GetMember", guards=READ)
-async def get_member(
-    member_id: FromPath[UUID], caller: NamedDependency[Caller], db: NamedDependency[Database]
-) -> Response[MemberBody]:
+async def get_member(member_id: FromPath[UUID], caller: NamedDependency[Caller], db: NamedDependency[Database]) -> Response[MemberBody]:
     """One member."""
     body = await show_member(db, caller.organization_id, member_id)
     return Response(body, headers=tag(body))
@@ -121,9 +119,7 @@ async def list_api_keys(
 
 
 @get("/api-keys/{key_id:uuid}", operation_id="GetApiKey", guards=ADMINISTER)
-async def get_api_key(
-    key_id: FromPath[UUID], caller: NamedDependency[Caller], db: NamedDependency[Database]
-) -> Response[ApiKeyBody]:
+async def get_api_key(key_id: FromPath[UUID], caller: NamedDependency[Caller], db: NamedDependency[Database]) -> Response[ApiKeyBody]:
     """One key, without its secret."""
     body = await show_api_key(db, caller.organization_id, key_id)
     return Response(body, headers=tag(body))
@@ -137,7 +133,8 @@ async def create_api_key(
     once: dict[str, str] = {}
 
     async def verb() -> UUID:
-        made = await service.create_api_key(db, command, name=clean(data.name, "/name"), role=data.role, scopes=data.scopes)
+        name = clean(data.name, "/name")
+        made = await service.create_api_key(db, command, name=name, role=data.role, scopes=data.scopes, within=caller.scopes)
         once["secret"] = made.secret
         return made.id
 

@@ -200,9 +200,7 @@ async def change_password(
     command = replace(command, request_sha256=hashlib.sha256(b"change password").digest())
     try:
         guess = await limits.attempt(db, limits.SIGN_IN_EMAIL, caller.email, settings.secret_key)
-        verb = service.change_password(
-            db, command, current=form.raw("current"), new=form.raw("new"), keep_session=caller.session_sha256
-        )
+        verb = service.change_password(db, command, current=form.raw("current"), new=form.raw("new"), keep_session=caller.session_sha256)
         await perform_once(verb)
         await limits.give_back(db, guess)
     except REFUSALS as error:

@@ -51,9 +51,7 @@ async def names_of(session: AsyncSession, organization_id: UUID, member_ids: Seq
 
 async def admins_for_update(session: AsyncSession, organization_id: UUID) -> Sequence[UUID]:
     """Ids of all admins, locked, so that two of them cannot remove each other at once."""
-    wanted = select(Member.id).where(
-        Member.organization_id == organization_id, Member.role == str(Role.ADMIN), Member.removed_at.is_(None)
-    )
+    wanted = select(Member.id).where(Member.organization_id == organization_id, Member.role == str(Role.ADMIN), Member.removed_at.is_(None))
     return (await session.execute(wanted.order_by(Member.id).with_for_update())).scalars().all()
 
 

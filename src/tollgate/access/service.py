@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -76,15 +77,11 @@ async def create_member(
 async def _identity(session: AsyncSession, email: str, password_hash: str) -> tuple[UUID, bool]:
     own = uuid7()
     statement = text("select access_add_identity(:id, :email, :hash, :now)")
-    found: UUID = (
-        await session.execute(statement, {"id": own, "email": email, "hash": password_hash, "now": clock.now()})
-    ).scalar_one()
+    found: UUID = (await session.execute(statement, {"id": own, "email": email, "hash": password_hash, "now": clock.now()})).scalar_one()
     return found, found == own
 
 
-async def _place(
-    session: AsyncSession, organization_id: UUID, identity_id: UUID, email: str, name: str, role: Role, locale: str
-) -> UUID:
+async def _place(session: AsyncSession, organization_id: UUID, identity_id: UUID, email: str, name: str, role: Role, locale: str) -> UUID:
     values = {
         "organization_id": organization_id,
         "id": uuid7(),
@@ -231,9 +228,17 @@ async def _set_password(session: AsyncSession, member: Member, password_hash: st
 
 
 async def create_api_key(
-    db: Database, command: Command, *, name: str, role: Role = Role.ADMIN, scopes: Iterable[Permission] | None = None
+    db: Database,
+    command: Command,
+    *,
+    name: str,
+    role: Role = Role.ADMIN,
+    scopes: Iterable[Permission] | None = None,
+    within: frozenset[Permission] | None = None,
 ) -> NewApiKey:
     """Make a key for a program. `scopes` None is all that the role may; a scope beyond the role is refused at /scopes.
+
+    `within` are the scopes of the key that asks (None for a member): a narrowed key makes no wider one.
 
     A repeat of the command raises `Replayed`: the secret is never shown again, because only its hash is kept.
     """
@@ -243,7 +248,8 @@ async def create_api_key(
         raise invalid("/scopes", _("Choose at least one scope"))
     if any(not role.includes(NEEDS[scope]) for scope in wanted):
         raise invalid("/scopes", _("The role %(role)s does not have all of these rights", role=str(role)))
-    if command.actor_kind in {ActorKind.MEMBER, ActorKind.API_KEY} and not Role(command.role).includes(role):
+    is_person_or_key = command.actor_kind in {ActorKind.MEMBER, ActorKind.API_KEY}
+    if (is_person_or_key and not Role(command.role).includes(role)) or (within is not None and not within.issuperset(wanted)):
         raise NotAllowed(_("A key cannot have more rights than the one who makes it"))
     secret = KEY_PREFIX + secrets.token_urlsafe(32)
     key_id = uuid7()
@@ -265,7 +271,7 @@ async def create_api_key(
             text("select access_add_api_key(:secret, :organization, :key)"),
             {"secret": digest(secret), "organization": command.organization_id, "key": key_id},
         )
-        facts = {"role": str(role), "scopes": [str(scope) for scope in wanted], "prefix": secret[:9]}
+        facts: dict[str, Any] = {"role": str(role), "scopes": [str(scope) for scope in wanted], "prefix": secret[:9]}
         audit.record(session, "api_key.created", ("api_key", key_id), **facts)
         answer(session, key_id, 201)
     return NewApiKey(key_id, secret)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tollgate.billing.models import BillingBlock, CreditNote, Invoice, InvoiceLine, InvoiceTax
+from tollgate.audit.models import AuditEvent
+from tollgate.billing.models import BillingBlock, CreditNote, Invoice, InvoiceLine, InvoiceLink, InvoiceTax
 from tollgate.billing.rules import (
     DocumentTotals,
     InvoiceFacts,
@@ -107,6 +109,27 @@ async def live_invoice(session: AsyncSession, milestone: Milestone) -> Invoice |
         .execution_options(populate_existing=True)
     )
     return found.scalars().first()
+
+
+async def issuer_of(session: AsyncSession, invoice: Invoice) -> dict[str, str] | None:
+    """Who issued the invoice, as the audit trail has it: `{"kind": "member", "id": …}`; None for a draft."""
+    found = await session.scalar(
+        select(AuditEvent.content).where(
+            AuditEvent.organization_id == invoice.organization_id, AuditEvent.subject_id == invoice.id, AuditEvent.name == "invoice.issued"
+        )
+    )
+    if found is None:
+        return None
+    actor: dict[str, str] = json.loads(found)["actor"]
+    return actor
+
+
+async def invoice_link(session: AsyncSession, organization_id: UUID, link_id: UUID) -> InvoiceLink:
+    """A contact's way to an invoice's page, revoked and expired ones too. Raises `NotFound`."""
+    found = await session.get(InvoiceLink, (organization_id, link_id))
+    if found is None:
+        raise NotFound
+    return found
 
 
 async def blocked_milestones(session: AsyncSession, organization_id: UUID) -> list[BillingBlock]:

@@ -14,7 +14,7 @@ from tollgate.billing.service_credit import NotCreditable, credit_invoice, void_
 from tollgate.billing.service_issue import AlreadyInvoiced, NotIssuable, bill_approved, draft, issue, lock_approved
 from tollgate.billing.service_schedule import Schedule, ScheduleItem, preview, schedule
 from tollgate.contracts import service_moves as contracts
-from tollgate.contracts.models import Contract, Milestone
+from tollgate.contracts.models import Contract
 from tollgate.contracts.rules import Event, MilestoneFacts, Role, State, TransitionRefused, possible_events, require
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
@@ -90,7 +90,7 @@ async def issue_invoice(db: Database, command: Command, invoice_id: UUID, settin
     organization_id = command.organization_id
     async with db.transaction(organization_id, command) as session:
         locked = await queries.lock_invoice(session, organization_id, invoice_id)
-        _require_draft(locked.invoice)
+        await _require_draft(session, locked.invoice)
         await issue(session, locked, settings, who=Role(command.role))
         return answer(session, invoice_id, 200)
 
@@ -100,7 +100,7 @@ async def delete_draft(db: Database, command: Command, invoice_id: UUID, version
     organization_id = command.organization_id
     async with db.transaction(organization_id, command) as session:
         locked = await queries.lock_invoice(session, organization_id, invoice_id)
-        _require_draft(locked.invoice)
+        await _require_draft(session, locked.invoice)
         if version is not None and version != locked.invoice.version:
             raise Stale(version=locked.invoice.version)
         await _delete(session, locked.invoice)
@@ -120,7 +120,7 @@ async def send_invoice(db: Database, command: Command, invoice_id: UUID) -> UUID
         document = await documents.info(session, organization_id, "invoice", invoice_id)
         if document is None or document.pdf_sha256_hex is None:
             raise documents.BeingRendered
-        asked = await ask_mails(session, locked.invoice, locked.contract, "billing/invoice", again=str(uuid7()))
+        asked = await ask_mails(session, locked.invoice, locked.contract, "billing/invoice", again=uuid7().hex)
         if not asked:
             raise NotSendable(_("the client has neither a billing contact nor an approver; add one first"))
         return answer(session, invoice_id, 200)
@@ -195,34 +195,34 @@ async def _delete(session: AsyncSession, invoice: Invoice) -> None:
     await session.flush()
 
 
-def _require_draft(invoice: Invoice) -> None:
+async def _require_draft(session: AsyncSession, invoice: Invoice) -> None:
     if invoice.state != "draft":
         raise NotADraft(
             _("invoice %(number)s is issued already", number=str(invoice.number)),
             state=invoice.state,
-            number=invoice.number,
-            issued_at=invoice.issued_at.isoformat() if invoice.issued_at else None,
+            **await _who_was_quicker(session, invoice),
         )
+
+
+async def _who_was_quicker(session: AsyncSession, invoice: Invoice) -> dict[str, object]:
+    """What the loser of a race is told: which invoice, since when, and who issued it (kind and id, from the audit trail)."""
+    return {
+        "invoice_id": invoice.id,
+        "number": invoice.number,
+        "issued_at": invoice.issued_at.isoformat() if invoice.issued_at else None,
+        "issued_by": await queries.issuer_of(session, invoice),
+    }
 
 
 async def _refuse_unapproved(session: AsyncSession, command: Command, milestone_id: UUID) -> None:
     """Say why a milestone that is not approved cannot be invoiced: somebody was quicker, or it is not its turn."""
-    contract, milestone = await contracts.lock_milestone(session, command.organization_id, milestone_id)
-    if milestone.state in {State.INVOICED, State.PAID}:
+    _contract, milestone = await contracts.lock_milestone(session, command.organization_id, milestone_id)
+    state = State(milestone.state)
+    if state in {State.INVOICED, State.PAID}:
         invoice = await queries.live_invoice(session, milestone)
         if invoice is not None:
-            raise AlreadyInvoiced(
-                _("invoice %(number)s bills this milestone already", number=str(invoice.number)),
-                invoice_id=invoice.id,
-                number=invoice.number,
-                issued_at=invoice.issued_at.isoformat() if invoice.issued_at else None,
-                issued_by=invoice.created_by,
-            )
-    await _refused(session, contract, milestone, command)
-
-
-async def _refused(session: AsyncSession, contract: Contract, milestone: Milestone, command: Command) -> None:
-    state = State(milestone.state)
+            text = _("invoice %(number)s bills this milestone already", number=str(invoice.number))
+            raise AlreadyInvoiced(text, **await _who_was_quicker(session, invoice))
     require(Role(command.role), state, Event.INVOICE)
     reason = _("it must be approved by the client first")
     raise TransitionRefused(state, Event.INVOICE, (reason,), possible_events(state, MilestoneFacts()))

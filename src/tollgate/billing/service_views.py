@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate import clock
 from tollgate.billing import queries
-from tollgate.billing.models import CreditNote, CreditNoteLine, CreditNoteTax, Invoice, InvoiceLine
+from tollgate.billing.models import BillingBlock, CreditNote, CreditNoteLine, CreditNoteTax, Invoice, InvoiceLine
 from tollgate.billing.rules import InvoiceState, Line, TaxCategory, TaxGroup, TaxTreatment, is_overdue
-from tollgate.contracts.models import Contract
+from tollgate.contracts.models import Contract, Milestone
 from tollgate.documents.models import Document
 from tollgate.errors import NotFound
 from tollgate.money.amount import Money
@@ -111,6 +111,8 @@ class InvoiceFilter:
     contract_id: UUID | None = None
     milestone_id: UUID | None = None
     overdue: bool | None = None
+    open: bool = False
+    """Only what is issued and not settled."""
     after: tuple[datetime, UUID] | None = None
     limit: int = 50
 
@@ -122,6 +124,8 @@ async def list_invoices(session: AsyncSession, organization_id: UUID, asked: Inv
     query = select(Invoice).where(Invoice.organization_id == organization_id)
     if asked.state is not None:
         query = query.where(Invoice.state == asked.state)
+    if asked.open:
+        query = query.where(Invoice.state.in_(("issued", "partly_paid")))
     if asked.client_id is not None:
         query = query.where(Invoice.client_id == asked.client_id)
     if asked.contract_id is not None:
@@ -260,7 +264,7 @@ async def _pdfs(session: AsyncSession, organization_id: UUID, ids: Sequence[UUID
             Document.organization_id == organization_id, Document.kind == "invoice", Document.subject_id.in_(ids)
         )
     )
-    return dict(rows.tuples().all())
+    return {row.subject_id: row.pdf_sha256_hex for row in rows}
 
 
 async def _names(session: AsyncSession, organization_id: UUID, contract_ids: set[UUID]) -> dict[UUID, tuple[str, str]]:
@@ -317,4 +321,66 @@ async def show_credit_note(session: AsyncSession, organization_id: UUID, credit_
             for row in taxes.scalars()
         ),
         document_sha256=pdf.scalar_one_or_none(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyToInvoice:
+    """An approved milestone that no issued invoice bills, and what it waits for.
+
+    `why`: `review` (its draft waits for finance), `held` (its last invoice was taken back), `blocked` (data is missing, see
+    `blocked_because`) or `waiting` (the job will bill it in a moment).
+    """
+
+    milestone_id: UUID
+    title: str
+    amount: Money
+    contract_id: UUID
+    contract_title: str
+    client_id: UUID
+    client_name: str
+    why: str
+    blocked_because: str | None
+    draft_id: UUID | None
+    since: datetime | None
+
+
+async def ready_to_invoice(session: AsyncSession, organization_id: UUID, *, contract_id: UUID | None = None) -> list[ReadyToInvoice]:
+    """What finance has to bill, longest waiting first."""
+    query = (
+        select(Milestone, Contract, Client.legal_name, BillingBlock.reason, InvoiceLine.invoice_id)
+        .join(Contract, (Contract.organization_id == Milestone.organization_id) & (Contract.id == Milestone.contract_id))
+        .join(Client, (Client.organization_id == Contract.organization_id) & (Client.id == Contract.client_id))
+        .outerjoin(BillingBlock, (BillingBlock.organization_id == Milestone.organization_id) & (BillingBlock.milestone_id == Milestone.id))
+        .outerjoin(
+            InvoiceLine,
+            (InvoiceLine.organization_id == Milestone.organization_id)
+            & (InvoiceLine.milestone_id == Milestone.id)
+            & (InvoiceLine.round_id == Milestone.round_id)
+            & InvoiceLine.live,
+        )
+        .where(Milestone.organization_id == organization_id, Milestone.state == "approved")
+        .order_by(Milestone.approved_at, Milestone.id)
+    )
+    if contract_id is not None:
+        query = query.where(Milestone.contract_id == contract_id)
+    rows = await session.execute(query)
+    return [_ready(*row) for row in rows]
+
+
+def _ready(milestone: Milestone, contract: Contract, client_name: str, blocked: str | None, draft_id: UUID | None) -> ReadyToInvoice:
+    review = draft_id is not None or contract.invoicing_on_approval != "issue"
+    why = "blocked" if blocked else "held" if milestone.billing_held else "review" if review else "waiting"
+    return ReadyToInvoice(
+        milestone_id=milestone.id,
+        title=milestone.title,
+        amount=Money(milestone.amount_minor, milestone.currency),
+        contract_id=contract.id,
+        contract_title=contract.title,
+        client_id=contract.client_id,
+        client_name=client_name,
+        why=why,
+        blocked_because=blocked,
+        draft_id=draft_id,
+        since=milestone.approved_at,
     )

@@ -70,7 +70,7 @@ async def contract_list(
         client_id=uuid_or_none(client_id),
         state=state if state in STATES else None,
         q=q.replace("\x00", "").strip()[:200],
-        after=decode_cursor(cursor, instant_key, UUID) if cursor else None,  # type: ignore[arg-type]
+        after=decode_cursor(cursor, instant_key, UUID) if cursor else None,
         limit=25,
     )
     async with db.reading(caller.organization_id) as session:
@@ -372,9 +372,7 @@ async def _agreement(form: Form) -> service.AgreementInput | None:
     file = None
     if upload is not None:
         await upload.seek(0)
-        file = service.FileInput(
-            name=clean_name(upload.filename), content_type=upload.content_type or "", content=await upload.read()
-        )
+        file = service.FileInput(name=clean_name(upload.filename), content_type=upload.content_type or "", content=await upload.read())
     return service.AgreementInput(agreed_on=agreed_on, agreed_by=agreed_by, file=file)
 
 
@@ -429,9 +427,7 @@ async def agreement_file(
 
 
 @post("/milestones/{milestone_id:uuid}/start", guards=MANAGE)
-async def start_milestone(
-    milestone_id: FromPath[UUID], command: NamedDependency[Command], db: NamedDependency[Database]
-) -> Response[None]:
+async def start_milestone(milestone_id: FromPath[UUID], command: NamedDependency[Command], db: NamedDependency[Database]) -> Response[None]:
     """Begin work."""
     return await act(service.start_milestone(db, command, milestone_id), f"/milestones/{milestone_id}", _("Work has started"))
 

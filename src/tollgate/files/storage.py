@@ -11,12 +11,13 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from tollgate.errors import NotFound, Unavailable, _
 
 
+@runtime_checkable
 class Storage(Protocol):
     """A place for immutable contents, apart per organization."""
 

@@ -88,9 +88,7 @@ async def list_clients(
     after = decode_cursor(cursor, lambda name: clean(name, "/cursor"), UUID) if cursor else None
     search = clean(q or "", "/q", most=200)
     async with db.reading(caller.organization_id) as session:
-        found = await queries.clients(
-            session, caller.organization_id, search=search, archived=archived, limit=limit + 1, after=after
-        )
+        found = await queries.clients(session, caller.organization_id, search=search, archived=archived, limit=limit + 1, after=after)
     kept, following = page_of(found, limit, lambda client: (client.legal_name, client.id))
     return ListBody([ClientBody.of(client) for client in kept], following)
 
@@ -157,9 +155,7 @@ async def restore_client(
 
 
 @get("/clients/{client_id:uuid}/contacts", operation_id="ListContacts", guards=READ)
-async def list_contacts(
-    client_id: FromPath[UUID], caller: NamedDependency[Caller], db: NamedDependency[Database]
-) -> ListBody[ContactBody]:
+async def list_contacts(client_id: FromPath[UUID], caller: NamedDependency[Caller], db: NamedDependency[Database]) -> ListBody[ContactBody]:
     """All contacts of a client, oldest first, on one page."""
     async with db.reading(caller.organization_id) as session:
         await queries.client(session, caller.organization_id, client_id)

@@ -24,19 +24,13 @@ def seller_of(row: Organization) -> Seller:
     return Seller(
         id=row.organization_id,
         address=_address(row),
-        **{
-            name: getattr(row, name)
-            for name in Seller.__dataclass_fields__
-            if name not in {"id", "address"}
-        },
+        **{name: getattr(row, name) for name in Seller.__dataclass_fields__ if name not in {"id", "address"}},
     )
 
 
 def client_of(row: Client) -> ClientView:
     """The view of a row."""
-    return ClientView(
-        address=_address(row), **{name: getattr(row, name) for name in ClientView.__dataclass_fields__ if name != "address"}
-    )
+    return ClientView(address=_address(row), **{name: getattr(row, name) for name in ClientView.__dataclass_fields__ if name != "address"})
 
 
 def contact_of(row: Contact) -> ContactView:

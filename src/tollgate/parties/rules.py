@@ -390,8 +390,6 @@ def check_together(values: Mapping[str, Any]) -> None:
             )
         )
     if (values["default_tax_category"] == "S") == (values["default_tax_rate_percent"] == 0):
-        errors.append(
-            FieldError(pointer_of("default_tax_rate_percent"), _("Category S needs a rate above 0, and Z and E have the rate 0"))
-        )
+        errors.append(FieldError(pointer_of("default_tax_rate_percent"), _("Category S needs a rate above 0, and Z and E have the rate 0")))
     if errors:
         raise Invalid(errors=errors)

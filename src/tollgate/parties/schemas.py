@@ -30,9 +30,7 @@ class AddressBody(Struct, forbid_unknown_fields=True, kw_only=True):
     @classmethod
     def of(cls, address: Address) -> "AddressBody":
         """The JSON shape of an address."""
-        return cls(
-            line1=address.line1, line2=address.line2, postal_code=address.postal_code, city=address.city, region=address.region
-        )
+        return cls(line1=address.line1, line2=address.line2, postal_code=address.postal_code, city=address.city, region=address.region)
 
 
 class BankAccountBody(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -182,7 +180,8 @@ class ClientChangesBody(Struct, forbid_unknown_fields=True, kw_only=True):
     def read(self) -> ClientChanges:
         """What the verb takes."""
         sent = _sent(self)
-        return ClientChanges(**sent, **_sent(sent.pop("address", UNSET)))
+        address = _sent(sent.pop("address", UNSET))
+        return ClientChanges(**sent, **address)
 
 
 class NewClientBody(ClientChangesBody, forbid_unknown_fields=True, kw_only=True):
@@ -241,7 +240,7 @@ def _percent(text: str, pointer: str) -> Decimal:
     try:
         return parse_percent(text)
     except Invalid:
-        raise invalid(pointer, _("Write a decimal string such as \"20\" or \"5.5\"")) from None
+        raise invalid(pointer, _('Write a decimal string such as "20" or "5.5"')) from None
 
 
 def _warnings(tax_id: str, country: str) -> list[WarningBody]:

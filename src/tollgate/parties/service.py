@@ -18,9 +18,11 @@ from tollgate.db.types import uuid7
 from tollgate.errors import Stale, _, invalid
 from tollgate.files import service as files
 from tollgate.files.storage import Storage
+from tollgate.jobs.service import enqueue
 from tollgate.parties import places, queries, rules
 from tollgate.parties.logo import reencoded
 from tollgate.parties.models import Client, Contact, Organization
+from tollgate.parties.news import PartyChanged
 from tollgate.parties.rules import ClientChanges, ContactChanges, NewOrganization, OrganizationChanges
 
 
@@ -75,6 +77,7 @@ async def change_organization(
         _check_together(row, changed)
         if changed:
             audit.record(session, "organization.changed", ("organization", row.organization_id), fields=changed)
+            await _tell(session, command.organization_id)
         return answer(session, row.organization_id, 200)
 
 
@@ -113,6 +116,7 @@ async def change_client(db: Database, command: Command, client_id: UUID, version
         changed = _apply(row, rules.checked(given, country=given.get("country", row.country)))
         if changed:
             audit.record(session, "client.changed", ("client", client_id), fields=changed)
+            await _tell(session, command.organization_id)
         return answer(session, client_id, 200)
 
 
@@ -153,9 +157,7 @@ async def add_contact_in(session: AsyncSession, organization_id: UUID, client_id
     return made.id
 
 
-async def change_contact(
-    db: Database, command: Command, client_id: UUID, contact_id: UUID, version: int, changes: ContactChanges
-) -> UUID:
+async def change_contact(db: Database, command: Command, client_id: UUID, contact_id: UUID, version: int, changes: ContactChanges) -> UUID:
     """Change a contact. Raises `Stale`, `NotFound`, `Invalid`."""
     async with db.transaction(command.organization_id, command) as session:
         row = await queries.contact_row(session, command.organization_id, client_id, contact_id, lock=True)
@@ -200,6 +202,11 @@ def _apply(row: Any, values: dict[str, Any]) -> list[str]:
 
 def _differs(before: Any, after: Any) -> bool:
     return Decimal(before) != after if isinstance(after, Decimal) else bool(before != after)
+
+
+async def _tell(session: AsyncSession, organization_id: UUID) -> None:
+    """What an invoice was blocked for may be there now (R18). One job that still waits serves for several changes."""
+    await enqueue(session, PartyChanged(organization_id=organization_id), dedupe=str(organization_id))
 
 
 def _check_version(actual: int, asked: int) -> None:

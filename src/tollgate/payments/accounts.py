@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate.db.database import Database
-from tollgate.errors import invalid, _
+from tollgate.errors import _, invalid
 from tollgate.payments import queries
 from tollgate.payments.gateway import Gateway
 from tollgate.payments.models import GatewayAccount
@@ -134,6 +134,6 @@ class Gateways:
 
 async def first_organization(session: AsyncSession) -> UUID | None:
     """The organization that was there first; `session` is one of `Database.directory()`."""
-    found = await session.execute(text("select organization_id from directory_organizations() order by created_at, organization_id limit 1"))
+    found = await session.execute(text("select organization_id from directory_organizations() limit 1"))
     organization_id: UUID | None = found.scalar_one_or_none()
     return organization_id

@@ -298,11 +298,11 @@ async def stopped(session: AsyncSession, organization_id: UUID, limit: int = 50)
     rows = await session.execute(
         select(Invoice)
         .where(
-            Invoice.organization_id == organization_id, Invoice.stripe_problem.is_not(None), Invoice.state.in_((*OPEN_STATES, "paid", "void", "credited"))
+            Invoice.organization_id == organization_id,
+            Invoice.stripe_problem.is_not(None),
         )
         .order_by(Invoice.created_at.desc(), Invoice.id.desc())
         .limit(limit)
     )
-    return [
-        StoppedShown(invoice_id=row.id, number=str(row.number), step=row.stripe_step, problem=str(row.stripe_problem)) for row in rows.scalars()
-    ]
+    found = rows.scalars()
+    return [StoppedShown(invoice_id=row.id, number=str(row.number), step=row.stripe_step, problem=str(row.stripe_problem)) for row in found]

@@ -14,6 +14,9 @@ from tollgate.errors import Message, _
 from tollgate.money.amount import Money, total
 from tollgate.payments.rules import NotChargeable, provider_minor
 
+TO_COMPOSE = "again"
+"""Body of a refused step that somebody asked to try again: it is composed anew, under a key of its own."""
+
 
 class StepName(StrEnum):
     """Steps but the lines, which are called `line 1`, `line 2`, …"""
@@ -100,7 +103,9 @@ class LineAmount:
     amount: Money
 
 
-def lines_for(number: str, groups: Sequence[GroupAmounts], *, prepaid: Money, rounding: Money, retained: Money, payable: Money) -> tuple[LineAmount, ...]:
+def lines_for(
+    number: str, groups: Sequence[GroupAmounts], *, prepaid: Money, rounding: Money, retained: Money, payable: Money
+) -> tuple[LineAmount, ...]:
     """Per tax group one line with its net and one with its tax, then what is deducted: their sum is `payable` by construction.
 
     An amount that the gateway's units cannot say (fils) makes it one line. Raises ValueError where our own sums do not add up.

@@ -298,14 +298,14 @@ def _find_customer(client: StripeClient, target: str | None, params: Any, since:
         return None
     listed = client.v1.customers.list({"created": {"gte": int(since.timestamp())}, "limit": 100})
     wanted = params["metadata"]["tollgate_client"]
-    return next((row.id for row in listed.auto_paging_iter() if (row.metadata or {}).get("tollgate_client") == wanted), None)
+    return next((row.id for row in listed.auto_paging_iter() if _tag(row, "tollgate_client") == wanted), None)
 
 
 def _find_draft(client: StripeClient, _target: str | None, params: Any, since: datetime) -> str | None:
     listed = client.v1.invoices.list({"customer": params["customer"], "created": {"gte": int(since.timestamp())}, "limit": 100})
     wanted = params["metadata"]["tollgate_invoice"]
     for row in listed.auto_paging_iter():
-        if (row.metadata or {}).get("tollgate_invoice") == wanted or row.number == params["number"]:
+        if _tag(row, "tollgate_invoice") == wanted or row.number == params["number"]:
             return row.id
     return None
 
@@ -313,7 +313,7 @@ def _find_draft(client: StripeClient, _target: str | None, params: Any, since: d
 def _find_line(client: StripeClient, target: str | None, params: Any, _since: datetime) -> str | None:
     listed = client.v1.invoice_items.list({"invoice": str(target), "limit": 100})
     wanted = params["metadata"]["tollgate_line"]
-    return next((row.id for row in listed.auto_paging_iter() if (row.metadata or {}).get("tollgate_line") == wanted), None)
+    return next((row.id for row in listed.auto_paging_iter() if _tag(row, "tollgate_line") == wanted), None)
 
 
 def _find_mailed(_client: StripeClient, target: str | None, _params: Any, _since: datetime) -> str | None:
@@ -329,6 +329,12 @@ _FINDERS: dict[str, Callable[[StripeClient, Any, Any, datetime], str | None]] = 
 }
 
 
+def _tag(row: Any, name: str) -> str | None:
+    """One of our ids in an object's metadata."""
+    found: dict[str, str] = row.metadata.to_dict() if row.metadata is not None else {}
+    return found.get(name)
+
+
 def _seen(invoice: stripe.Invoice) -> SeenInvoice:
     return SeenInvoice(
         id=invoice.id,
@@ -339,7 +345,7 @@ def _seen(invoice: stripe.Invoice) -> SeenInvoice:
             amount_due=invoice.amount_due,
             amount_paid=invoice.amount_paid,
             state=ProviderInvoiceState(str(invoice.status)),
-            our_invoice_id=(invoice.metadata or {}).get("tollgate_invoice"),
+            our_invoice_id=_tag(invoice, "tollgate_invoice"),
         ),
         amount_remaining=invoice.amount_remaining,
         hosted_url=invoice.hosted_invoice_url,

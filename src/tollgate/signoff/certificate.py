@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate import audit, clock, i18n
+from tollgate.contracts import queries as contract_queries
 from tollgate.contracts.service_milestones import price_of, tax_for
 from tollgate.documents import service as documents
 from tollgate.documents.service import Design
@@ -46,11 +47,11 @@ class _Parts:
 async def freeze_certificate(session: AsyncSession, review: Review) -> documents.DocumentInfo:
     """Freeze the certificate of a complete round and ask for its PDF."""
     organization_id = review.round.organization_id
-    organization = await queries.contract_queries.organization(session, organization_id)
-    client = await queries.contract_queries.client(session, organization_id, review.contract.client_id)
+    organization = await contract_queries.organization(session, organization_id)
+    client = await contract_queries.client(session, organization_id, review.contract.client_id)
     if client is None:
         raise RuntimeError(f"contract {review.contract.id} has no client")
-    contacts = await queries.contract_queries.contacts(session, organization_id, review.approvers)
+    contacts = await contract_queries.contacts(session, organization_id, review.approvers)
     people = {row.recorded_by for row in review.sign_offs} | {row.copied_by for row in review.sign_offs} | {review.round.delivered_by}
     members = {member_id: await queries.member_name(session, organization_id, member_id) for member_id in people if member_id}
     content = json.loads(review.round.content)
@@ -116,13 +117,7 @@ def certificate_view(parts: _Parts, locale: str) -> CertificateView:
         decisions=tuple(_decision(parts, row) for row in review.sign_offs),
         evidence_title=say(_("Evidence")),
         evidence=_evidence(parts),
-        notes=(
-            say(
-                _(
-                    "What was accepted is pinned down by the hashes above. This certificate was made when the review was complete and does not change."
-                )
-            ),
-        ),
+        notes=(say(_("The hashes above pin down what was accepted. This certificate was made on completion and stays as it is.")),),
         footer=_footer(organization),
     )
 

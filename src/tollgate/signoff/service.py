@@ -16,6 +16,7 @@ from tollgate.signoff.service_links import (
 )
 from tollgate.signoff.service_page import LinkPage, link_file, link_page
 from tollgate.signoff.service_rounds import deliver, withdraw
+from tollgate.signoff.service_views import RoundView, round_view
 from tollgate.signoff.tokens import VerifiedLink, mint, read_token, verify
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "LinkPage",
     "NothingToRemind",
     "Recorded",
+    "RoundView",
     "VerifiedLink",
     "approve_by_link",
     "confirm_colleague",
@@ -43,6 +45,7 @@ __all__ = [
     "request_changes_by_link",
     "request_code",
     "revoke_link",
+    "round_view",
     "send_link",
     "verify",
     "withdraw",

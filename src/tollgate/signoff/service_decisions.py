@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate import audit, clock
+from tollgate.contracts import queries as contract_queries
 from tollgate.contracts.models import Contract, Milestone
 from tollgate.contracts.rules import Event, MilestoneFacts, Party, State, next_state, require
 from tollgate.contracts.rules import Role as MemberRole
@@ -65,7 +66,7 @@ async def record_approval(db: Database, storage: Storage, command: Command, mile
     """
     check_file(recorded.document)
     async with db.reading(command.organization_id) as session:
-        await queries.contract_queries.milestone(session, command.organization_id, milestone_id)
+        await contract_queries.milestone(session, command.organization_id, milestone_id)
     sha256_hex = await storage.put(command.organization_id, recorded.document.content)
     async with db.transaction(command.organization_id, command) as session:
         contract, milestone = await lock_milestone(session, command.organization_id, milestone_id)
@@ -162,7 +163,7 @@ async def _decide(db: Database, command: Command, verified: VerifiedLink, decisi
 async def _write(
     session: AsyncSession, command: Command, review: Review, link: ApprovalLink, signed: SignedOff, copied_by: UUID | None
 ) -> SignOff:
-    organization = await queries.contract_queries.organization(session, link.organization_id)
+    organization = await contract_queries.organization(session, link.organization_id)
     row = SignOff(
         organization_id=link.organization_id,
         id=uuid7(),
@@ -259,7 +260,7 @@ async def _tell_member(session: AsyncSession, review: Review, template: str, wor
 
 async def _book(session: AsyncSession, review: Review, event: str) -> None:
     """Accepted work is earned: contract asset to revenue, net (R21); the reverse when it is reopened."""
-    organization = await queries.contract_queries.organization(session, review.round.organization_id)
+    organization = await contract_queries.organization(session, review.round.organization_id)
     amount = Money(review.round.amount_minor, review.round.currency)
     net = price_of(amount, review.contract.price_basis, tax_for(review.contract, review.milestone)).net
     await ledger.post(

@@ -58,7 +58,8 @@ async def remind(db: Database, command: Command, round_id: UUID) -> UUID:
 
 
 async def send_link(db: Database, command: Command, round_id: UUID, contact_id: UUID) -> UUID:
-    """Send an approver of an open round a fresh mail, at most once a minute; an expired link gets its full time again, a revoked one is replaced.
+    """Send an approver of an open round a fresh mail, at most once a minute. An expired link gets its full time again,
+    a revoked one is replaced.
 
     Raises `RoundClosed`, `NotFound` for a foreign contact, `NotAnApprover`, `Conflict` when the contact has decided.
     """
@@ -78,7 +79,7 @@ async def send_link(db: Database, command: Command, round_id: UUID, contact_id: 
             link.expires_at = max(link.expires_at, now + LINK_LIFE)
             await ask_for_decision(session, review.contract.id, link, "signoff/approval_request", once=once)
             await schedule_reminders(session, review.round, link)
-        return answer(session, round_id)
+        return answer(session, round_id, 201)
 
 
 async def copy_link(db: Database, secret_key: str, base_url: str, command: Command, link_id: UUID) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate import clock, i18n
+from tollgate.contracts import queries as contract_queries
 from tollgate.contracts.models import Deliverable
 from tollgate.contracts.rules import State, TaxTreatment
 from tollgate.contracts.service_milestones import Price, due_if_issued, price_of, tax_for
@@ -64,8 +65,12 @@ class PageDecision:
     signed_name: str
     reason: str
     decided_at: datetime
+    recorded_by: UUID | None
     recorded_by_name: str
+    copied_by: UUID | None
     copied_by_name: str
+    document_sha256_hex: str | None
+    document_file_name: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,14 +133,14 @@ async def link_page(session: AsyncSession, verified: VerifiedLink) -> LinkPage:
     round_id = await queries.round_of_link(session, organization_id, verified.link_id)
     review = await queries.review(session, organization_id, round_id)
     link = next(row for row in review.links if row.id == verified.link_id)
-    organization = await queries.contract_queries.organization(session, organization_id)
-    client = await queries.contract_queries.client(session, organization_id, review.contract.client_id)
+    organization = await contract_queries.organization(session, organization_id)
+    client = await contract_queries.client(session, organization_id, review.contract.client_id)
     contact = await queries.contact(session, organization_id, link.contact_id)
     content = json.loads(review.round.content)
     amount = Money(review.round.amount_minor, review.round.currency)
     tax = tax_for(review.contract, review.milestone)
     now = clock.now()
-    decisions = await _decisions(session, review)
+    decisions = await decisions_of(session, review)
     proposed = await queries.colleagues_of(session, organization_id, round_id)
     return LinkPage(
         organization_id=organization_id,
@@ -163,7 +168,7 @@ async def link_page(session: AsyncSession, verified: VerifiedLink) -> LinkPage:
         message=review.round.message,
         delivered_at=review.round.opened_at,
         delivered_by_name=await queries.member_name(session, organization_id, review.round.delivered_by),
-        deliverables=await _deliverables(session, review, content),
+        deliverables=await frozen_deliverables(session, review, content),
         amount=amount,
         price_basis=review.contract.price_basis,
         price=price_of(amount, review.contract.price_basis, tax),
@@ -191,7 +196,7 @@ async def link_file(session: AsyncSession, verified: VerifiedLink, sha256_hex: s
     """File name and content type of a file that this link's round shows. Raises `NotFound` for any other file."""
     round_id = await queries.round_of_link(session, verified.organization_id, verified.link_id)
     review = await queries.review(session, verified.organization_id, round_id)
-    for item in await _deliverables(session, review, json.loads(review.round.content)):
+    for item in await frozen_deliverables(session, review, json.loads(review.round.content)):
         if item.kind == "file" and item.sha256_hex == sha256_hex:
             return item.title, item.content_type or "application/octet-stream"
     raise NotFound
@@ -217,11 +222,10 @@ def seller_view(organization: Organization) -> SellerView:
     )
 
 
-async def _decisions(session: AsyncSession, review: Review) -> tuple[PageDecision, ...]:
+async def decisions_of(session: AsyncSession, review: Review) -> tuple[PageDecision, ...]:
+    """The decisions of a round, in the order they were made."""
     organization_id = review.round.organization_id
-    contacts = await queries.contract_queries.contacts(
-        session, organization_id, [row.contact_id for row in review.sign_offs if row.contact_id]
-    )
+    contacts = await contract_queries.contacts(session, organization_id, [row.contact_id for row in review.sign_offs if row.contact_id])
     found = []
     for row in review.sign_offs:
         contact = contacts.get(row.contact_id) if row.contact_id else None
@@ -234,6 +238,10 @@ async def _decisions(session: AsyncSession, review: Review) -> tuple[PageDecisio
                 signed_name=row.signed_name or "",
                 reason=row.reason or "",
                 decided_at=row.decided_at,
+                recorded_by=row.recorded_by,
+                copied_by=row.copied_by,
+                document_sha256_hex=row.document_sha256_hex,
+                document_file_name=row.document_file_name,
                 recorded_by_name=await queries.member_name(session, organization_id, row.recorded_by),
                 copied_by_name=await queries.member_name(session, organization_id, row.copied_by),
             )
@@ -241,7 +249,10 @@ async def _decisions(session: AsyncSession, review: Review) -> tuple[PageDecisio
     return tuple(found)
 
 
-async def _deliverables(session: AsyncSession, review: Review, content: dict[str, list[dict[str, str]]]) -> tuple[PageDeliverable, ...]:
+async def frozen_deliverables(
+    session: AsyncSession, review: Review, content: dict[str, list[dict[str, str]]]
+) -> tuple[PageDeliverable, ...]:
+    """What a round shows, from its frozen content; content types are labels and come from the rows."""
     rows = await session.scalars(
         select(Deliverable).where(
             Deliverable.organization_id == review.round.organization_id, Deliverable.milestone_id == review.milestone.id

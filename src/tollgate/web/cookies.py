@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from litestar.datastructures import Cookie
 
 from tollgate.settings import Settings
@@ -22,3 +24,8 @@ def host_cookie(settings: Settings, name: str, value: str, *, max_age: int | Non
 def expired_cookie(settings: Settings, name: str) -> Cookie:
     """The cookie that removes `name` from the browser."""
     return host_cookie(settings, name, "", max_age=0)
+
+
+def link_cookie(link_id: UUID) -> str:
+    """The bare name of the cookie that holds one client link's token; each link has its own, so two open mails do not mix (R10)."""
+    return f"tg-link-{link_id.hex}"
