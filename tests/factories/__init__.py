@@ -95,7 +95,7 @@ async def make_contact(db: Database, organization: Org, client_id: UUID, **chang
     contact_id = uuid7()
     values: dict[str, Any] = {
         "name": "Clara Klient",
-        "email": f"{contact_id.hex[:10]}@hafen.example",
+        "email": f"{contact_id.hex[-10:]}@hafen.example",
         "is_approver": True,
         "is_billing_contact": True,
         **changes,

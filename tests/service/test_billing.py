@@ -20,6 +20,7 @@ from tollgate.billing import queries, service, service_views
 from tollgate.billing.service import AlreadyInvoiced, NotADraft, NotIssuable
 from tollgate.billing.service_issue import bill_approved
 from tollgate.contracts.rules import TransitionRefused
+from tollgate.contracts.service import ContractInput, MilestoneInput
 from tollgate.db.command import Replayed
 from tollgate.db.database import Database
 from tollgate.errors import NotFound, Stale
@@ -306,8 +307,6 @@ async def test_the_list_filters_and_pages(world: World) -> None:
 
 
 async def test_the_preview_of_a_draft_is_what_is_issued(world: World) -> None:
-    from tollgate.contracts.service import ContractInput, MilestoneInput
-
     rows = [MilestoneInput(title="One", percent=Decimal(30)), MilestoneInput(title="Two", amount=Money.parse("700.00", "EUR"))]
     asked = ContractInput(client_id=world.client_id, title="Draft", value=Money.parse("1000.00", "EUR"), milestones=rows)
     async with world.db.reading(world.org.id) as session:
@@ -320,8 +319,6 @@ async def test_the_preview_of_a_draft_is_what_is_issued(world: World) -> None:
 
 
 async def test_the_preview_says_what_an_invoice_would_lack(world: World) -> None:
-    from tollgate.contracts.service import ContractInput, MilestoneInput
-
     client_id = await make_client(world.db, world.org)
     async with world.db.transaction(world.org.id) as session:
         (await session.get_one(Organization, world.org.id)).tax_id = ""

@@ -11,10 +11,11 @@ import pytest
 from pypdf import PdfReader
 from sqlalchemy import select, text
 
+from tests.factories import make_contact
 from tests.service.billing_world import World, make_world
 from tollgate import clock
 from tollgate.audit.models import AuditEvent
-from tollgate.billing import jobs, mails, service
+from tollgate.billing import jobs, mails, service, settlement
 from tollgate.billing.models import InvoiceLink
 from tollgate.billing.service import NotSendable
 from tollgate.billing.snapshot import pay_reference, read_pay_reference
@@ -181,8 +182,6 @@ async def test_sending_again_is_another_mail(world: World) -> None:
 
 
 async def test_billing_contacts_come_before_approvers(world: World) -> None:
-    from tests.factories import make_contact
-
     async with world.db.transaction(world.org.id) as session:
         (await session.get_one(Contact, (world.org.id, world.contact_id))).is_billing_contact = False
     (milestone_id, later) = await world.contract("100.00", "200.00")
@@ -237,8 +236,6 @@ async def test_a_credit_note_has_its_own_document_and_mail(world: World) -> None
 
 
 async def test_the_receipt_says_what_was_paid(world: World) -> None:
-    from tollgate.billing import settlement
-
     (milestone_id,) = await world.contract("100.00")
     invoice = await world.bill(milestone_id)
     async with world.db.transaction(world.org.id) as session:

@@ -16,7 +16,7 @@ from tests.factories import Org, make_client, make_contact, make_organization
 from tests.service.signoff_world import World, days
 from tollgate import audit
 from tollgate.contracts import service as contracts
-from tollgate.contracts.rules import Event, Party, RoleTooSmall, TransitionRefused
+from tollgate.contracts.rules import Event, MilestoneFacts, RoleTooSmall, TransitionRefused
 from tollgate.contracts.service import FileInput
 from tollgate.db.command import ActorKind, Command, Replayed
 from tollgate.db.database import Database
@@ -366,13 +366,10 @@ async def test_the_audit_trail_tells_the_story(world: World) -> None:
     ]
 
 
-async def test_the_systems_moves_are_not_a_members(world: World) -> None:
-    milestone_id = await world.approved()
-    with pytest.raises(RoleTooSmall):
-        async with world.db.transaction(world.org.id, world.command()) as session:
-            contract, milestone = await contracts.lock_milestone(session, world.org.id, milestone_id)
-            await contracts.move(session, contract, milestone, Event.SETTLE)
-    with pytest.raises(TransitionRefused):
-        async with world.db.transaction(world.org.id, world.command()) as session:
-            contract, milestone = await contracts.lock_milestone(session, world.org.id, milestone_id)
-            await contracts.move(session, contract, milestone, Event.SETTLE, who=Party.SYSTEM)
+async def test_no_member_approves_for_the_client(world: World) -> None:
+    milestone_id = await world.delivered()
+    async with world.db.transaction(world.org.id, world.command()) as session:
+        contract, milestone = await contracts.lock_milestone(session, world.org.id, milestone_id)
+        with pytest.raises(RoleTooSmall):
+            await contracts.move(session, contract, milestone, Event.APPROVE, MilestoneFacts(policy_complete=True))
+    assert (await world.milestone(milestone_id)).state == "delivered"

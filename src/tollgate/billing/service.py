@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete
@@ -204,7 +205,7 @@ async def _require_draft(session: AsyncSession, invoice: Invoice) -> None:
         )
 
 
-async def _who_was_quicker(session: AsyncSession, invoice: Invoice) -> dict[str, object]:
+async def _who_was_quicker(session: AsyncSession, invoice: Invoice) -> dict[str, Any]:
     """What the loser of a race is told: which invoice, since when, and who issued it (kind and id, from the audit trail)."""
     return {
         "invoice_id": invoice.id,

@@ -243,7 +243,7 @@ async def _allocations(session: AsyncSession, organization_id: UUID, ids: Sequen
 async def client_names(session: AsyncSession, organization_id: UUID, ids: set[UUID]) -> dict[UUID, str]:
     """Names of clients by id."""
     rows = await session.execute(select(Client.id, Client.legal_name).where(Client.organization_id == organization_id, Client.id.in_(ids)))
-    return dict(rows.tuples().all())
+    return {row.id: row.legal_name for row in rows}
 
 
 async def clients(session: AsyncSession, organization_id: UUID) -> list[Client]:

@@ -25,7 +25,10 @@ def handlers() -> dict[type[Job], Handler]:
 
 
 async def run_timers(run: Run, job: Timers) -> None:
-    """Remind the silent approvers of every open round, each moment once however often this runs (due and not done)."""
+    """Remind the silent approvers of every open round, each moment once however often this runs (due and not done).
+
+    The clock asks for it every hour, for each organization apart.
+    """
     async with run.db.reading(run.organization_id) as session:
         rounds = await queries.open_rounds(session, run.organization_id)
     for round_id in rounds:

@@ -24,7 +24,7 @@ from tollgate.signoff.queries import Review
 from tollgate.signoff.rules import LinkState, NotAnApprover, RevokedBecause, RoundClosed, RoundState, clean_name, link_state
 from tollgate.signoff.service_decisions import ip_hash
 from tollgate.signoff.service_input import LINK_LIFE
-from tollgate.signoff.service_rounds import add_link, ask_for_decision, revoke, schedule_reminders
+from tollgate.signoff.service_rounds import add_link, ask_for_decision, revoke
 from tollgate.signoff.tokens import VerifiedLink, mint_row
 
 log = structlog.get_logger("tollgate.signoff")
@@ -78,7 +78,6 @@ async def send_link(db: Database, command: Command, round_id: UUID, contact_id: 
         else:
             link.expires_at = max(link.expires_at, now + LINK_LIFE)
             await ask_for_decision(session, review.contract.id, link, "signoff/approval_request", once=once)
-            await schedule_reminders(session, review.round, link)
         return answer(session, round_id, 201)
 
 

@@ -22,16 +22,14 @@ from tollgate.contracts.service_milestones import tax_for
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
-from tollgate.jobs import enqueue
 from tollgate.mail import service as mail
 from tollgate.money.amount import Money
 from tollgate.money.rates import percent_text
 from tollgate.signoff import queries
 from tollgate.signoff.models import ApprovalLink, ReviewRound, RoundApprover
-from tollgate.signoff.news import Timers
 from tollgate.signoff.queries import Review
 from tollgate.signoff.rules import DeliverableFacts, RevokedBecause, RoundContent, RoundState
-from tollgate.signoff.service_input import LINK_LIFE, REMINDER_BEFORE_EXPIRY, REMINDERS_AFTER, Delivery
+from tollgate.signoff.service_input import LINK_LIFE, Delivery
 
 
 async def deliver(db: Database, command: Command, milestone_id: UUID, delivery: Delivery) -> UUID:
@@ -121,7 +119,6 @@ async def add_link(session: AsyncSession, contract_id: UUID, row: ReviewRound, c
     await session.flush()
     audit.record(session, "link.created", ("approval_link", link.id), contract_id=contract_id, round_id=row.id, contact_id=contact_id)
     await ask_for_decision(session, contract_id, link, "signoff/approval_request", once=once)
-    await schedule_reminders(session, row, link)
     return link
 
 
@@ -136,14 +133,6 @@ async def ask_for_decision(session: AsyncSession, contract_id: UUID, link: Appro
         contact_id=link.contact_id,
         contract_id=contract_id,
     )
-
-
-async def schedule_reminders(session: AsyncSession, row: ReviewRound, link: ApprovalLink) -> None:
-    """Let the timers look when a reminder of this link falls due; a look too many finds nothing to do."""
-    due = [row.opened_at + after for after in REMINDERS_AFTER] + [link.expires_at - REMINDER_BEFORE_EXPIRY]
-    for run_at in due:
-        if run_at > clock.now():
-            await enqueue(session, Timers(organization_id=row.organization_id), run_at=run_at, dedupe=f"{row.id}:{run_at.isoformat()}")
 
 
 @dataclass(frozen=True, slots=True)
