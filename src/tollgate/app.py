@@ -23,10 +23,14 @@ from tollgate import __version__
 from tollgate.access import api as access_api
 from tollgate.access import callers
 from tollgate.access import pages as access_pages
+from tollgate.audit.anchors import EVERY as ANCHOR_EVERY
+from tollgate.audit.anchors import Anchor, Anchors
 from tollgate.billing import api as billing_api
 from tollgate.billing import jobs as billing_jobs
+from tollgate.billing import pages as billing_pages
 from tollgate.billing import mails as billing_mails
 from tollgate.contracts import api as contracts_api
+from tollgate.contracts import pages as contracts_pages
 from tollgate.db.database import Database
 from tollgate.documents import jobs as document_jobs
 from tollgate.files.storage import LocalStorage, Storage
@@ -42,7 +46,10 @@ from tollgate.payments import jobs as payment_jobs
 from tollgate.payments import pages as payments_pages
 from tollgate.payments.accounts import Gateways
 from tollgate.payments.webhooks import webhook_router
+from tollgate.reports import api as reports_api
+from tollgate.reports import pages as reports_pages
 from tollgate.screens import audit_api, client_pages
+from tollgate.screens import pages as screens_pages
 from tollgate.screens.client_links import is_link_path, link_session_id_of
 from tollgate.settings import Settings
 from tollgate.signoff import api as signoff_api
@@ -91,6 +98,7 @@ class Services:
         composers = {**signoff_mails.composers(self.settings), **billing_mails.composers(self.settings)}
         accepted = {**signoff_mails.accepted(), **billing_mails.accepted}
         found.update(mail_jobs.handlers(self.transport, self.storage, composers, accepted, sender=self.settings.mail_from))
+        found.update(self.anchors.handlers())
         found.update(signoff_jobs.handlers())
         found.update(billing_jobs.handlers(self.settings))
         found.update(payment_jobs.handlers(self.gateways))
@@ -99,7 +107,17 @@ class Services:
     @property
     def periodic(self) -> Sequence[periodic.Periodic]:
         """What the clock asks for, of all rooms."""
-        return [*periodic.PERIODIC, periodic.Periodic(Timers, timedelta(hours=1)), *(periodic.Periodic(kind, every) for kind, every in payment_jobs.PERIODIC)]
+        return [
+            *periodic.PERIODIC,
+            periodic.Periodic(Anchor, ANCHOR_EVERY),
+            periodic.Periodic(Timers, timedelta(hours=1)),
+            *(periodic.Periodic(kind, every) for kind, every in payment_jobs.PERIODIC),
+        ]
+
+    @cached_property
+    def anchors(self) -> Anchors:
+        """The audit chain's heads, outside the database."""
+        return Anchors(self.settings.data / "anchors", self.settings.secret_key)
 
     @cached_property
     def gateways(self) -> Gateways:
@@ -118,11 +136,30 @@ def api_docs() -> Response[str]:
 
 
 def _api_routers() -> Sequence[Router]:
-    return [parties_api.api_router, access_api.api_router, contracts_api.api_router, signoff_api.api_router, billing_api.api_router, payments_api.api_router, audit_api.api_router]
+    return [
+        parties_api.api_router,
+        access_api.api_router,
+        contracts_api.api_router,
+        signoff_api.api_router,
+        billing_api.api_router,
+        payments_api.api_router,
+        reports_api.api_router,
+        audit_api.api_router,
+    ]
 
 
 def _page_routers() -> Sequence[Router]:
-    return [access_pages.page_router, parties_pages.page_router, signoff_pages.page_router, payments_pages.page_router, client_pages.page_router]
+    return [
+        access_pages.page_router,
+        parties_pages.page_router,
+        contracts_pages.page_router,
+        signoff_pages.page_router,
+        billing_pages.page_router,
+        screens_pages.page_router,
+        payments_pages.page_router,
+        reports_pages.page_router,
+        client_pages.page_router,
+    ]
 
 
 def _session_id_of(connection: AnyConnection) -> str | None:

@@ -115,9 +115,7 @@ async def invoice_address(world: World, invoice: Invoice, *, expires_at: Any = N
             )
         )
         await session.flush()
-        token = await signoff.mint(
-            session, SECRET, organization_id=world.org.id, invoice_link_id=link_id, sent_by="mail", expires_at=ends
-        )
+        token = await signoff.mint(session, SECRET, organization_id=world.org.id, invoice_link_id=link_id, sent_by="mail", expires_at=ends)
     return f"/i/{token}"
 
 

@@ -96,7 +96,7 @@ async def test_withdrawing_and_its_loser(web: Web, world: World, key: Headers) -
     assert (await web.post(address, headers=key)).json()["state"] == "in_progress"
     refused = await web.post(address, headers=key)
     assert problem(refused) == (409, "transition-refused")
-    assert refused.json()["allowed"] == ["deliver"] or "deliver" not in refused.json()["allowed"]
+    assert refused.json()["allowed"] == ["deliver"]
 
 
 async def test_paper_is_recorded_by_an_admin(web: Web, world: World, key: Headers, admin: Headers) -> None:
@@ -138,6 +138,9 @@ async def test_reminders_and_fresh_links(web: Web, world: World, key: Headers) -
     assert problem(await web.post(f"/api/v1/rounds/{round_id}/reminders", headers=key)) == (409, "round-closed")
     shown = (await web.get(f"/api/v1/rounds/{round_id}", headers=key)).json()
     assert (shown["state"], shown["decisions"][0]["signed_name"], shown["certificate"]["pdf_sha256"]) == ("approved", "Clara Klient", None)
+    waiting = await web.get(f"/api/v1/rounds/{round_id}/certificate", headers=key)
+    assert problem(waiting) == (409, "being-rendered")
+    assert waiting.headers["retry-after"]
 
 
 async def test_foreign_rounds_are_not_found(web: Web, world: World, db: Database) -> None:

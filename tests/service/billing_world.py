@@ -9,13 +9,15 @@ from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.factories import Org, make_client, make_contact, make_organization
 from tollgate.billing import queries, service
 from tollgate.billing.jobs import handlers, rendered
 from tollgate.billing.models import CreditNote, Invoice, InvoiceLine
+from tollgate.billing.service_issue import totals_for, treatment_of
 from tollgate.contracts import service as contracts
-from tollgate.contracts.models import Milestone
+from tollgate.contracts.models import Contract, Milestone
 from tollgate.contracts.rules import TaxCategory, TaxTreatment
 from tollgate.db.database import Database
 from tollgate.documents import jobs as document_jobs
@@ -146,12 +148,9 @@ class World:
             assert -trial.get(Account.ROUNDING, NOTHING).minor == sum(row.rounding_minor for row in standing)
 
 
-async def _unbilled(session: object) -> dict[UUID, Money]:
+async def _unbilled(session: AsyncSession) -> dict[UUID, Money]:
     """Net of approved milestones without a live issued invoice, by contract: what is earned and not billed."""
-    from tollgate.billing.service_issue import totals_for, treatment_of
-    from tollgate.contracts.models import Contract
-
-    rows = await session.execute(  # type: ignore[attr-defined]
+    rows = await session.execute(
         select(Milestone, Contract)
         .join(Contract, (Contract.organization_id == Milestone.organization_id) & (Contract.id == Milestone.contract_id))
         .where(Milestone.state == "approved")

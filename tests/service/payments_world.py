@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -157,10 +156,3 @@ async def paid_world(db: Database, storage: LocalStorage, settings: Settings, **
         used = replace(settings, stripe_secret_key=f"sk_test_{name}", stripe_webhook_secret=WEBHOOK_SECRET, stripe_api_base=sandbox.stripe_url)
         async with httpx.AsyncClient(base_url=sandbox.stripe_url) as http:
             yield PaidWorld(await make_world(db, storage, used), sandbox, http, name)
-
-
-async def until(holds: Any, seconds: float = 10.0) -> None:
-    """Wait for something that happens beside the test; fails when it does not."""
-    async with asyncio.timeout(seconds):
-        while not await holds():
-            await asyncio.sleep(0.02)

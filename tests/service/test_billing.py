@@ -218,6 +218,29 @@ async def test_missing_tax_data_blocks_and_saving_it_issues(world: World) -> Non
     await world.assert_ledger_matches()
 
 
+async def test_saving_the_field_while_the_block_is_written_still_issues(world: World) -> None:
+    (milestone_id,) = await world.contract("100.00")
+    await world.approve(milestone_id)
+    async with world.db.transaction(world.org.id) as session:
+        (await session.get_one(Organization, world.org.id)).tax_id = ""
+    async with world.db.transaction(world.org.id) as saving:
+        (await saving.get_one(Organization, world.org.id)).tax_id = "ATU12345675"
+        await saving.flush()
+        await enqueue(saving, PartyChanged(organization_id=world.org.id))
+
+        async def bill() -> object:
+            async with world.db.transaction(world.org.id) as session:
+                return await bill_approved(session, world.org.id, milestone_id, world.settings)
+
+        billing = asyncio.create_task(bill())
+        # It has read the old data by now and waits for the row that is being saved.
+        await asyncio.sleep(0.3)
+        assert not billing.done()
+    assert await billing is not None
+    await world.worker.run_until_idle()
+    assert len(await world.invoices()) == 1
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -221,7 +221,12 @@ async def test_a_draft_milestone_takes_a_percentage_for_its_amount(world: World)
     change = MilestoneChange(percent=Decimal("12.5"), title="Sketch", tax=TaxTreatment(TaxCategory.STANDARD, Decimal(10)))
     await contracts.change_milestone(world.db, world.command(), row.id, row.version, change)
     changed = await world.milestone(row.id)
-    assert (changed.amount_minor, changed.percent, changed.title, changed.tax_rate_percent) == (37500, Decimal("12.5"), "Sketch", 10)
+    assert (changed.amount_minor, changed.percent, changed.title, changed.tax_rate_percent) == (
+        37500,
+        Decimal("12.5"),
+        "Sketch",
+        Decimal(10),
+    )
 
 
 async def test_a_cancelled_draft_milestone_counts_nothing(world: World) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.factories import Org, make_client, make_organization
 from tollgate import audit, clock, models
+from tollgate.audit.anchors import Anchors, AnchorsChecked
 from tollgate.audit.models import AuditEvent
 from tollgate.db.base import tenant_tables
 from tollgate.db.command import IdempotencyKey, KeyReused, Replayed
@@ -279,3 +280,27 @@ def test_only_the_clock_reads_the_time() -> None:
     reading = re.compile(r"datetime\.(now|utcnow|today)\(|date\.today\(|time\.time\(")
     found = [str(path) for path in source.rglob("*.py") if path.name != "clock.py" and reading.search(path.read_text())]
     assert found == []
+
+
+async def test_an_anchor_sees_a_cut_tail(db: Database, organization: Org, owner_url: str, tmp_path: Path) -> None:
+    anchors = Anchors(tmp_path, "secret" * 8)
+    for _ in range(3):
+        await name_client(db, organization, None)
+        async with db.reading(organization.id) as session:
+            head = await audit.head(session, organization.id)
+            seq = (await audit.verify(session, organization.id)).events
+        anchors.append(organization.id, seq, head)
+        anchors.append(organization.id, seq, head)
+    async with db.reading(organization.id) as session:
+        assert await anchors.check(session, organization.id) == AnchorsChecked(3, ())
+        assert await Anchors(tmp_path, "another" * 8).check(session, organization.id) == AnchorsChecked(3, (1, 2, 3))
+    engine = create_async_engine(owner_url)
+    async with engine.begin() as connection:
+        # The whole tail is cut and the head moved back: the chain alone looks whole.
+        await connection.execute(text("alter table audit_event disable trigger refuse_change"))
+        await connection.execute(text("delete from audit_event where seq = 3"))
+        await connection.execute(text("update audit_head set seq = 2, hash = (select hash from audit_event where seq = 2)"))
+    await engine.dispose()
+    async with db.reading(organization.id) as session:
+        assert (await audit.verify(session, organization.id)).broken_at is None
+        assert await anchors.check(session, organization.id) == AnchorsChecked(3, (3,))

@@ -39,9 +39,7 @@ async def test_an_issued_invoice_is_ready_to_be_paid(world: PaidWorld) -> None:
     items = [world.account.table("invoiceitem")[item] for item in theirs["_items"]]
     assert [(item["amount"], item["description"]) for item in items] == [(100_000, "Stage 0, net"), (20_000, "Tax 20 %")]
     steps = await world.steps(invoice)
-    assert {name: (step.state, step.attempts) for name, step in steps.items()} == {
-        name: ("done", 1) for name in ("customer", "draft", "line 1", "line 2", "compare", "finalize", "send")
-    }
+    assert {name: (step.state, step.attempts) for name, step in steps.items()} == dict.fromkeys(("customer", "draft", "line 1", "line 2", "compare", "finalize", "send"), ("done", 1))
     assert not [event for event in world.events() if event["type"] == "invoice.sent"], "Stripe mails only where the organization wants it"
 
 

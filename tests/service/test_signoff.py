@@ -45,7 +45,7 @@ async def postings(world: World) -> list[tuple[str, str, int]]:
             .join(JournalPosting, JournalPosting.entry_id == JournalEntry.id)
             .order_by(JournalEntry.created_at, JournalPosting.position)
         )
-        return [tuple(row) for row in rows]
+        return [(row.event, row.account, row.amount_minor) for row in rows]
 
 
 def kinds(outcomes: Sequence[Any]) -> list[str]:

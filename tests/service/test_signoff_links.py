@@ -19,7 +19,7 @@ from tollgate.documents import jobs as document_jobs
 from tollgate.documents.news import DocumentRendered, RenderDocument
 from tollgate.errors import Conflict, Invalid, NotFound
 from tollgate.files.storage import LocalStorage
-from tollgate.jobs import enqueue
+from tollgate.jobs import Job, enqueue
 from tollgate.jobs.worker import Run, Worker
 from tollgate.mail.composing import Composed, render
 from tollgate.mail.models import MailMessage
@@ -30,7 +30,7 @@ from tollgate.signoff import jobs, mails, tokens
 from tollgate.signoff import service as signoff
 from tollgate.signoff.models import Colleague, LinkOpen, LinkToken
 from tollgate.signoff.news import ChainOpen, MilestoneApproved, Timers
-from tollgate.signoff.rules import LinkState, NotAnApprover, RoundClosed
+from tollgate.signoff.rules import LinkRevoked, LinkState, NotAnApprover, RoundClosed
 from tollgate.signoff.service import CodeNeeded, LinkDecision, NothingToRemind, VerifiedLink
 
 
@@ -451,8 +451,17 @@ async def run_jobs(world: World, *kinds: str, handlers: Any = None) -> None:
     async def dropped(run: Run, job: Any) -> None:
         return None
 
-    every = {
+    every: dict[type[Job], Any] = {
         kind: known[kind] if kind.kind in kinds else dropped
         for kind in (DocumentRendered, RenderDocument, SendMail, ChainOpen, MilestoneApproved, Timers)
     }
     await Worker(world.db, every).run_until_idle()
+
+
+async def test_a_revoked_link_does_not_renew_itself(world: World) -> None:
+    milestone_id = await world.delivered()
+    verified, _decision = await world.opened(milestone_id)
+    row = await world.round(milestone_id)
+    await signoff.revoke_link(world.db, world.command(), verified.link_id)
+    with pytest.raises(LinkRevoked):
+        await signoff.send_link(world.db, world.approver(verified), row.id, world.clara_id)

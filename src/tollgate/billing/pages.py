@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, QueryParameter
 from markupsafe import Markup
 
 from tollgate import clock
@@ -116,16 +116,16 @@ async def invoice_list(
     request: AnyRequest,
     caller: NamedDependency[Caller],
     db: NamedDependency[Database],
-    state: FromQuery[str] = "",
+    in_state: Annotated[str, QueryParameter(name="state")] = "",
     client_id: FromQuery[str] = "",
     contract_id: FromQuery[str] = "",
     cursor: FromQuery[str] = "",
 ) -> Response[str]:
     """Invoices, newest first, and what is open of them by currency."""
     asked = InvoiceFilter(
-        state=state if state in LIST_STATES else None,
-        open=state == "open",
-        overdue=True if state == "overdue" else None,
+        state=in_state if in_state in LIST_STATES else None,
+        open=in_state == "open",
+        overdue=True if in_state == "overdue" else None,
         client_id=uuid_or_none(client_id),
         contract_id=uuid_or_none(contract_id),
         after=decode_cursor(cursor, instant_key, UUID) if cursor else None,
@@ -140,7 +140,7 @@ async def invoice_list(
         clients = await parties.clients(session, caller.organization_id, archived=None, limit=500)
         contracts = await pages_queries.contract_titles(session, caller.organization_id)
     chosen = {
-        "state": state if state in (*LIST_STATES, "open", "overdue") else "",
+        "state": in_state if in_state in (*LIST_STATES, "open", "overdue") else "",
         "client_id": str(asked.client_id or ""),
         "contract_id": str(asked.contract_id or ""),
     }

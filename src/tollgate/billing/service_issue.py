@@ -316,13 +316,22 @@ async def bill_approved(
     contract, milestone = approved.contract, approved.milestone
     if contract.invoicing_on_approval != "issue" or milestone.billing_held:
         return (await draft(session, approved)).id
-    problems = missing(approved.organization, approved.client, [treatment_of(contract, milestone)])
-    if problems:
+    if problems := await _lasting_problems(session, approved):
         await block(session, approved, problems)
         return None
     invoice = await draft(session, approved)
     await issue(session, Locked(contract=contract, milestones=[milestone], invoice=invoice), settings, who=Party.SYSTEM)
     return invoice.id
+
+
+async def _lasting_problems(session: AsyncSession, approved: Approved) -> list[FieldError]:
+    wanted = [treatment_of(approved.contract, approved.milestone)]
+    if not missing(approved.organization, approved.client, wanted):
+        return []
+    # Read again under a lock: whoever saves the missing field at this moment must find the block, or be found by it.
+    for party in (approved.organization, approved.client):
+        await session.refresh(party, with_for_update={"read": True})
+    return missing(approved.organization, approved.client, wanted)
 
 
 async def block(session: AsyncSession, approved: Approved, problems: list[FieldError]) -> None:

@@ -22,6 +22,10 @@ async def check(shared: Services) -> bool:
             for finding in await invariants.run(session, organization_id, jobs_idle=jobs_idle):
                 _says, count, broken = totals.get(finding.check, (finding.says, 0, []))
                 totals[finding.check] = (finding.says, count + finding.looked_at, broken + list(finding.broken))
+            anchors = await shared.anchors.check(session, organization_id)
+            says, count, broken = totals.get("anchors", ("every anchor outside the database is in the audit trail", 0, []))
+            lines = [f"{organization_id}.jsonl line {number}" for number in anchors.broken]
+            totals["anchors"] = (says, count + anchors.anchors, broken + lines)
     for name, (says, count, broken) in totals.items():
         print(f"{'ok   ' if not broken else 'WRONG'}  {name:<18} {count:>9}  {says}")
         for thing in broken:

@@ -143,9 +143,7 @@ async def _sandbox(settings: Settings, kept: Kept, base_url: str) -> AsyncIterat
 async def _fill(shared: Services, kept: Kept, *, empty: bool) -> None:
     organization_id = await parties.create_organization(shared.db, sample.SELLER)
     command = Command.operator(organization_id)
-    admin = await access.create_member(
-        shared.db, command, email=EMAIL, name="Ada Nordlicht", role=Role.ADMIN, password=kept.password
-    )
+    admin = await access.create_member(shared.db, command, email=EMAIL, name="Ada Nordlicht", role=Role.ADMIN, password=kept.password)
     kept.api_key = (await access.create_api_key(shared.db, command, name="Demo", role=Role.ADMIN)).secret
     if not empty:
         await sample.fill(shared, organization_id, admin.id, kept.password)

@@ -121,7 +121,9 @@ async def fill(shared: Services, organization_id: UUID, admin_id: UUID, password
 
 
 def _clients(sample: Sample) -> None:
-    async def client(name: str, city: str, postal_code: str, line1: str, tax_id: str, people: Sequence[tuple[str, str, bool, bool]]) -> None:
+    async def client(
+        name: str, city: str, postal_code: str, line1: str, tax_id: str, people: Sequence[tuple[str, str, bool, bool]]
+    ) -> None:
         domain = name.split()[0].lower() + ".example"
         client_id = await parties.create_client(
             sample.shared.db,
@@ -178,11 +180,11 @@ def _contract(
         agreement = AgreementInput(
             agreed_on=clock.today(ZONE),
             agreed_by=by,
-            file=FileInput(name=f"{reference}-signed.txt", content_type="text/plain", content=f"Signed agreement {reference}: {title}\n".encode()),
+            file=FileInput(
+                name=f"{reference}-signed.txt", content_type="text/plain", content=f"Signed agreement {reference}: {title}\n".encode()
+            ),
         )
-        await service_activation.activate_contract(
-            sample.shared.db, sample.shared.storage, sample.manager, sample.ids[key], agreement
-        )
+        await service_activation.activate_contract(sample.shared.db, sample.shared.storage, sample.manager, sample.ids[key], agreement)
         async with sample.shared.db.reading(sample.organization_id) as session:
             found = select(Milestone.position, Milestone.id).where(Milestone.contract_id == sample.ids[key]).order_by(Milestone.position)
             for number, (_position, milestone_id) in enumerate(await session.execute(found), 1):
@@ -222,7 +224,11 @@ def _decide(sample: Sample, key: str, days: int, person: str, *, reason: str = "
                     select(ApprovalLink.id, LinkToken.id, LinkToken.expires_at, ReviewRound.content_sha256)
                     .join(ReviewRound, ReviewRound.id == ApprovalLink.round_id)
                     .join(LinkToken, LinkToken.approval_link_id == ApprovalLink.id)
-                    .where(ReviewRound.milestone_id == sample.ids[key], ReviewRound.state == "open", ApprovalLink.contact_id == sample.ids[person])
+                    .where(
+                        ReviewRound.milestone_id == sample.ids[key],
+                        ReviewRound.state == "open",
+                        ApprovalLink.contact_id == sample.ids[person],
+                    )
                 )
             ).first()
         assert row is not None, f"{person} got no mail for {key}"
@@ -260,7 +266,9 @@ def _pay(sample: Sample, key: str, days: int, *, share: Decimal = Decimal(1)) ->
 async def _invoice(sample: Sample, key: str) -> Invoice:
     async with sample.shared.db.reading(sample.organization_id) as session:
         found = await session.execute(
-            select(Invoice).join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id).where(InvoiceLine.milestone_id == sample.ids[key], InvoiceLine.live)
+            select(Invoice)
+            .join(InvoiceLine, InvoiceLine.invoice_id == Invoice.id)
+            .where(InvoiceLine.milestone_id == sample.ids[key], InvoiceLine.live)
         )
         return found.scalar_one()
 

@@ -24,11 +24,12 @@ from tollgate.contracts.schemas import (
 from tollgate.contracts.service_views import contract_view, contract_views, deliverable_view, milestone_view, milestone_views
 from tollgate.db.command import Command, Replayed
 from tollgate.db.database import Database
-from tollgate.errors import _, invalid
+from tollgate.errors import NotFound, _, invalid
 from tollgate.files.storage import Storage
 from tollgate.http.bodies import MOST_ITEMS, ListBody, clean, decode_cursor, etag, instant_key, page_of, version_asked
 from tollgate.http.commands import perform
 from tollgate.http.uploads import MOST_BYTES, Upload, is_multipart, read_json, read_multipart
+from tollgate.web.downloads import attachment
 
 READ = [requires(Permission.READ)]
 MANAGE = [requires(Permission.MANAGE_CONTRACTS)]
@@ -222,6 +223,22 @@ async def add_deliverable(
     return await perform(service.add_deliverable(db, storage, command, milestone_id, asked), show, status=201)
 
 
+@get("/milestones/{milestone_id:uuid}/deliverables/{deliverable_id:uuid}/file", operation_id="GetDeliverableFile", guards=READ)
+async def get_deliverable_file(
+    milestone_id: FromPath[UUID],
+    deliverable_id: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    db: NamedDependency[Database],
+    storage: NamedDependency[Storage],
+) -> Response[bytes]:
+    """A delivered file, as a download; removed ones too, for the rounds that showed them."""
+    async with db.reading(caller.organization_id) as session:
+        row = await queries.deliverable(session, caller.organization_id, deliverable_id)
+    if row.milestone_id != milestone_id or row.sha256_hex is None:
+        raise NotFound
+    return attachment(row.title, await storage.get(caller.organization_id, row.sha256_hex), row.content_type)
+
+
 @delete(
     "/milestones/{milestone_id:uuid}/deliverables/{deliverable_id:uuid}", operation_id="RemoveDeliverable", guards=MANAGE, status_code=204
 )
@@ -299,6 +316,7 @@ api_router = Router(
         start_milestone,
         cancel_milestone,
         add_deliverable,
+        get_deliverable_file,
         remove_deliverable,
     ],
     tags=["Contracts"],

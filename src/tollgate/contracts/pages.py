@@ -1,13 +1,13 @@
 """Members' pages of contracts: the list, the one-page form, activation, and the small steps of a milestone."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, QueryParameter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate.access.callers import Caller, requires
@@ -60,7 +60,7 @@ async def contract_list(
     request: AnyRequest,
     caller: NamedDependency[Caller],
     db: NamedDependency[Database],
-    state: FromQuery[str] = "",
+    in_state: Annotated[str, QueryParameter(name="state")] = "",
     client_id: FromQuery[str] = "",
     q: FromQuery[str] = "",
     cursor: FromQuery[str] = "",
@@ -68,7 +68,7 @@ async def contract_list(
     """Contracts, newest first, with their progress by amount."""
     asked = queries.ContractFilter(
         client_id=uuid_or_none(client_id),
-        state=state if state in STATES else None,
+        state=in_state if in_state in STATES else None,
         q=q.replace("\x00", "").strip()[:200],
         after=decode_cursor(cursor, instant_key, UUID) if cursor else None,
         limit=25,

@@ -26,7 +26,7 @@ from tollgate.contracts.service_input import (
     MilestoneInput,
 )
 from tollgate.contracts.service_milestones import cancel_milestone, change_milestone, input_of, price, rows_of, start_milestone
-from tollgate.contracts.service_moves import lock_contract, lock_milestone, move, require_version, settle_contract
+from tollgate.contracts.service_moves import check_move, lock_contract, lock_milestone, move, require_version, settle_contract
 from tollgate.db.command import ActorKind, Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
@@ -48,6 +48,7 @@ __all__ = [
     "change_contract",
     "change_contract_in",
     "change_milestone",
+    "check_move",
     "create_contract",
     "create_contract_in",
     "delete_contract",
@@ -136,9 +137,7 @@ async def change_contract_in(session: AsyncSession, command: Command, contract_i
     if change.client_id is not UNSET and change.client_id != contract.client_id:
         contract.client_id = (await resolve_client(session, command.organization_id, change.client_id)).id
         if change.approver_ids is UNSET:
-            await _replace_approvers(
-                session, contract, await resolve_approvers(session, command.organization_id, contract.client_id, None)
-            )
+            await _replace_approvers(session, contract, await resolve_approvers(session, command.organization_id, contract.client_id, None))
     _apply(contract, change)
     schedule = [input_of(row) for row in kept] if change.milestones is UNSET else change.milestones
     value = Money(contract.value_minor, contract.currency) if change.value is UNSET else change.value

@@ -19,8 +19,10 @@ from tollgate.contracts.rules import (
     Party,
     Role,
     State,
+    TransitionRefused,
     next_contract_state,
     next_state,
+    possible_events,
     require,
 )
 from tollgate.db.command import ActorKind
@@ -71,16 +73,49 @@ async def move(
     to the system in a job; pass `Party.SYSTEM` where a member's act makes the system move a milestone. `data` are the members of
     the audit event. Raises `RoleTooSmall` or `TransitionRefused`; nothing is changed then.
     """
-    state = State(milestone.state)
-    require(who or _asking(session), state, event)
-    facts = replace(facts or MilestoneFacts(), contract_state=ContractState(contract.state))
-    target = next_state(state, event, facts)
+    target = await check_move(session, contract, milestone, event, facts, who=who)
     milestone.state = target.value
     milestone.version += 1
     _stamp(milestone, event)
     audit.record(session, AUDIT_NAMES[event], ("milestone", milestone.id), contract_id=contract.id, **data)
     await session.flush()
     return target
+
+
+async def check_move(
+    session: AsyncSession,
+    contract: Contract,
+    milestone: Milestone,
+    event: Event,
+    facts: MilestoneFacts | None = None,
+    *,
+    who: Role | Party | None = None,
+) -> State:
+    """Where `event` would take a locked milestone; changes nothing. Raises what `move` raises."""
+    state = State(milestone.state)
+    require(who or _asking(session), state, event)
+    try:
+        return next_state(state, event, replace(facts or MilestoneFacts(), contract_state=ContractState(contract.state)))
+    except TransitionRefused as refused:
+        # Only a refusal needs to know everything, to say truly what is possible instead.
+        deliverables = (await queries.deliverables_of(session, contract.organization_id, [milestone.id]))[milestone.id]
+        approvers = (await queries.approvers_of(session, contract.organization_id, [contract.id]))[contract.id]
+        whole = facts_of(contract, milestone, deliverables=len(deliverables), approvers=len(approvers), delivered_by_actor=False)
+        raise TransitionRefused(state, event, refused.reasons, possible_events(state, whole)) from None
+
+
+def facts_of(contract: Contract, row: Milestone, *, deliverables: int, approvers: int, delivered_by_actor: bool) -> MilestoneFacts:
+    """What this room knows of a milestone. Invoiced and paid mean a live invoice, approved means none: the table keeps it so."""
+    state = State(row.state)
+    return MilestoneFacts(
+        contract_state=ContractState(contract.state),
+        deliverables=deliverables,
+        approvers=approvers,
+        live_invoices=1 if state in {State.INVOICED, State.PAID} else 0,
+        billing_held=row.billing_held,
+        payable_settled=state is State.PAID,
+        delivered_by_actor=delivered_by_actor,
+    )
 
 
 async def settle_contract(session: AsyncSession, contract: Contract) -> ContractState:

@@ -19,7 +19,6 @@ from tollgate.contracts.rules import (
     Event,
     Health,
     Hint,
-    MilestoneFacts,
     Party,
     Role,
     State,
@@ -31,6 +30,7 @@ from tollgate.contracts.rules import (
     hints,
 )
 from tollgate.contracts.service_milestones import draft_of, tax_for, tax_of
+from tollgate.contracts.service_moves import facts_of
 from tollgate.money.amount import Money
 
 
@@ -191,20 +191,6 @@ async def milestone_views(
         )
         views.append(_milestone(contract, row, deliverables[row.id], allowed_events(State(row.state), facts, role), reader))
     return views
-
-
-def facts_of(contract: Contract, row: Milestone, *, deliverables: int, approvers: int, delivered_by_actor: bool) -> MilestoneFacts:
-    """What this room knows of a milestone. Invoiced and paid mean a live invoice, approved means none: the table keeps it so."""
-    state = State(row.state)
-    return MilestoneFacts(
-        contract_state=ContractState(contract.state),
-        deliverables=deliverables,
-        approvers=approvers,
-        live_invoices=1 if state in {State.INVOICED, State.PAID} else 0,
-        billing_held=row.billing_held,
-        payable_settled=state is State.PAID,
-        delivered_by_actor=delivered_by_actor,
-    )
 
 
 def deliverable_view(row: Deliverable) -> DeliverableView:

@@ -178,7 +178,8 @@ def _link(name: str, data: dict[str, Any], contact: str | None) -> Message | Non
         case "link.opened":
             return _("The approval page was opened")
         case "round.signed_off" if data.get("decision") == "approve":
-            return _("%(contact)s approved by signed link", contact=contact or "") if data.get("how") == "link" else _("recorded an approval")
+            by_link = data.get("how") == "link"
+            return _("%(contact)s approved by signed link", contact=contact or "") if by_link else _("recorded an approval")
         case "round.signed_off":
             return _("%(contact)s asked for changes", contact=contact or "")
     return None

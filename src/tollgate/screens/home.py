@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -146,17 +147,20 @@ async def needs_of(session: AsyncSession, caller: Caller, seller: Seller, today:
 
 async def _stuck(session: AsyncSession, caller: Caller) -> list[Need]:
     organization_id, found = caller.organization_id, []
-    for mail in await queries.troubled_mails(session, organization_id, clock.now() - MAILS_FOR):
-        refused = mail.state == "refused"
+    mails = await queries.troubled_mails(session, organization_id, clock.now() - MAILS_FOR)
+    found += [_refused_mail(mail) for mail in mails if mail.state == "refused"]
+    for error, waiting in groupby([mail for mail in mails if mail.state == "waiting"], key=lambda mail: mail.last_error):
+        # One cause holds all of them up, so it is one thing to do.
+        held = list(waiting)
         found.append(
             Need(
-                rank=0 if refused else 3,
-                since=mail.created_at,
-                tone="overdue" if refused else "at_risk",
-                word=_("Mail refused") if refused else _("Mail waits"),
-                title=mail.recipient or i18n.translate(_("A mail")),
-                detail=_("%(error)s (%(n)s tries)", error=mail.last_error or i18n.translate(_("no reason given")), n=mail.attempts),
-                href=f"/contracts/{mail.contract_id}?tab=activity" if mail.contract_id else "/clients",
+                rank=3,
+                since=held[-1].created_at,
+                tone="at_risk",
+                word=_("Mail waits"),
+                title=i18n.translate(ngettext("%(n)s mail", "%(n)s mails", len(held))),
+                detail=_("%(error)s; sent by itself once that is over", error=error.removeprefix("Unavailable: ")),
+                href="/contracts",
             )
         )
     for stopped in await payments.stopped(session, organization_id):
@@ -188,6 +192,18 @@ async def _stuck(session: AsyncSession, caller: Caller) -> list[Need]:
                 )
             )
     return found
+
+
+def _refused_mail(mail: queries.TroubledMail) -> Need:
+    return Need(
+        rank=0,
+        since=mail.created_at,
+        tone="overdue",
+        word=_("Mail refused"),
+        title=mail.recipient or i18n.translate(_("A mail")),
+        detail=_("%(error)s", error=mail.last_error or i18n.translate(_("no reason given"))),
+        href=f"/contracts/{mail.contract_id}?tab=activity" if mail.contract_id else "/clients",
+    )
 
 
 async def _work(session: AsyncSession, caller: Caller, seller: Seller, today: date) -> list[Need]:
@@ -324,9 +340,7 @@ async def _figures(session: AsyncSession, organization_id: UUID, seller: Seller,
             "waiting" if waiting.count else "",
         ),
         _figure(_("Outstanding"), _amounts(outstanding, seller), "/invoices?state=open", _invoices(outstanding), ""),
-        _figure(
-            _("Overdue"), _amounts(overdue, seller), "/invoices?state=overdue", _invoices(overdue), "overdue" if overdue.count else ""
-        ),
+        _figure(_("Overdue"), _amounts(overdue, seller), "/invoices?state=overdue", _invoices(overdue), "overdue" if overdue.count else ""),
         _figure(_("Paid this month"), _amounts(paid, seller), period, _payments(paid), "paid" if paid.count else ""),
     ]
 

@@ -87,7 +87,8 @@ class Tally:
 
 
 def _tally(rows: Sequence[tuple[str, int, int]]) -> Tally:
-    return Tally(sum(count for _currency, count, _minor in rows), tuple(Money(int(minor or 0), currency) for currency, _count, minor in rows))
+    amounts = tuple(Money(int(minor or 0), currency) for currency, _count, minor in rows)
+    return Tally(sum(count for _currency, count, _minor in rows), amounts)
 
 
 async def milestone_tally(session: AsyncSession, organization_id: UUID, states: Sequence[str]) -> Tally:
@@ -226,7 +227,7 @@ class TroubledMail:
 
 
 async def troubled_mails(session: AsyncSession, organization_id: UUID, since: datetime) -> list[TroubledMail]:
-    """Mails that somebody has to look at, newest first."""
+    """Mails that somebody has to look at, by what went wrong."""
     rows = await session.execute(
         select(MailMessage, Contact.name)
         .outerjoin(Contact, (Contact.organization_id == MailMessage.organization_id) & (Contact.id == MailMessage.contact_id))
@@ -236,8 +237,8 @@ async def troubled_mails(session: AsyncSession, organization_id: UUID, since: da
             (MailMessage.state == "refused") | MailMessage.last_error.is_not(None),
             MailMessage.created_at > since,
         )
-        .order_by(MailMessage.created_at.desc())
-        .limit(20)
+        .order_by(MailMessage.last_error, MailMessage.created_at.desc())
+        .limit(100)
     )
     return [
         TroubledMail(

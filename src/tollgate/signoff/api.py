@@ -13,13 +13,16 @@ from tollgate.contracts.api import MANAGE, READ, file_input, show_milestone, tag
 from tollgate.contracts.schemas import MilestoneBody
 from tollgate.db.command import Command
 from tollgate.db.database import Database
+from tollgate.documents import service as documents
 from tollgate.errors import _, invalid
 from tollgate.files.storage import Storage
 from tollgate.http.bodies import clean, uuid_or_none
 from tollgate.http.commands import perform
 from tollgate.http.uploads import MOST_BYTES, read_multipart
 from tollgate.signoff import service
+from tollgate.signoff.certificate import KIND
 from tollgate.signoff.schemas import DeliveryRequest, LinkRequest, RoundBody
+from tollgate.web.downloads import attachment
 
 
 async def show_round(db: Database, organization_id: UUID, round_id: UUID) -> RoundBody:
@@ -76,6 +79,15 @@ async def get_round(round_id: FromPath[UUID], caller: NamedDependency[Caller], d
     return await show_round(db, caller.organization_id, round_id)
 
 
+@get("/rounds/{round_id:uuid}/certificate", operation_id="GetCertificatePdf", guards=READ, media_type="application/pdf")
+async def get_certificate(
+    round_id: FromPath[UUID], caller: NamedDependency[Caller], db: NamedDependency[Database], storage: NamedDependency[Storage]
+) -> Response[bytes]:
+    """The sign-off certificate's PDF; 409 `being-rendered` while it is made, 404 for a round that was not approved."""
+    name, content = await documents.pdf(db, storage, caller.organization_id, KIND, round_id)
+    return attachment(name, content, "application/pdf")
+
+
 @post("/rounds/{round_id:uuid}/reminders", operation_id="RemindApprovers", guards=MANAGE, status_code=200)
 async def remind(round_id: FromPath[UUID], command: NamedDependency[Command], db: NamedDependency[Database]) -> Response[RoundBody]:
     """Remind every approver who has not decided; each mail carries a fresh link."""
@@ -107,6 +119,6 @@ async def _recorded(request: Request[Any, Any, Any]) -> service.Recorded:
 
 api_router = Router(
     path="/api/v1",
-    route_handlers=[deliver, withdraw, record_approval, get_round, remind, send_link],
+    route_handlers=[deliver, withdraw, record_approval, get_round, get_certificate, remind, send_link],
     tags=["Sign-off"],
 )

@@ -20,6 +20,7 @@ from tollgate.documents.service import Design
 from tollgate.documents.views import CertificateView, DecisionView, DeliveredView, DocumentInfo, Fact, PartyView, SectionView
 from tollgate.errors import Message, _
 from tollgate.i18n import translate as say
+from tollgate.i18n.choice import babel_locale
 from tollgate.money.amount import Money
 from tollgate.parties.models import Client, Contact, Organization
 from tollgate.signoff import queries
@@ -236,9 +237,10 @@ def _seller(organization: Organization) -> PartyView:
 
 
 def address_lines(party: Organization | Client) -> tuple[str, ...]:
-    """An address as it is written on an envelope; what is empty is left out."""
+    """An address as it is written on an envelope, the country by its name in the present locale; what is empty is left out."""
+    country = str(babel_locale(i18n.current_locale.get()).territories.get(party.country, party.country))
     town = " ".join(part for part in (party.postal_code, party.city) if part)
-    return tuple(line for line in (party.line1, party.line2, town, party.region, party.country) if line)
+    return tuple(line for line in (party.line1, party.line2, town, party.region, country) if line)
 
 
 def _footer(organization: Organization) -> tuple[tuple[str, ...], ...]:

@@ -30,7 +30,7 @@ async def run_timers(run: Run, job: Timers) -> None:
     The clock asks for it every hour, for each organization apart.
     """
     async with run.db.reading(run.organization_id) as session:
-        rounds = await queries.open_rounds(session, run.organization_id)
+        rounds = await queries.open_rounds(session, run.organization_id, opened_before=clock.now() - REMINDERS_AFTER[0])
     for round_id in rounds:
         # One short transaction per round, so that a long list never holds its locks together.
         async with run.db.transaction(run.organization_id) as session:

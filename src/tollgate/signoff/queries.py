@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -134,11 +135,11 @@ async def round_of_link(session: AsyncSession, organization_id: UUID, link_id: U
     return found
 
 
-async def open_rounds(session: AsyncSession, organization_id: UUID) -> list[UUID]:
-    """The rounds that wait for an answer, oldest first."""
+async def open_rounds(session: AsyncSession, organization_id: UUID, *, opened_before: datetime) -> list[UUID]:
+    """The rounds that have waited for an answer since before an instant, oldest first."""
     rows = await session.scalars(
         select(ReviewRound.id)
-        .where(ReviewRound.organization_id == organization_id, ReviewRound.state == "open")
+        .where(ReviewRound.organization_id == organization_id, ReviewRound.state == "open", ReviewRound.opened_at <= opened_before)
         .order_by(ReviewRound.opened_at)
     )
     return list(rows)
@@ -158,13 +159,13 @@ async def contact(session: AsyncSession, organization_id: UUID, contact_id: UUID
 
 
 async def opens_of(session: AsyncSession, organization_id: UUID, link_ids: Sequence[UUID]) -> dict[UUID, Any]:
-    """How often and when last each link was opened: rows with `count`, `first_at`, `last_at`."""
+    """How often and when last each link was opened: rows with `opens`, `first_at`, `last_at`."""
     if not link_ids:
         return {}
     rows = await session.execute(
         select(
             LinkOpen.approval_link_id,
-            func.count().label("count"),
+            func.count().label("opens"),
             func.min(LinkOpen.opened_at).label("first_at"),
             func.max(LinkOpen.opened_at).label("last_at"),
         )

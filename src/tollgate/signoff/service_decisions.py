@@ -11,9 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollgate import audit, clock
 from tollgate.contracts import queries as contract_queries
 from tollgate.contracts.models import Contract, Milestone
-from tollgate.contracts.rules import Event, MilestoneFacts, Party, State, next_state, require
-from tollgate.contracts.rules import Role as MemberRole
-from tollgate.contracts.service import lock_milestone, move
+from tollgate.contracts.rules import Event, MilestoneFacts, Party
+from tollgate.contracts.service import check_move, lock_milestone, move
 from tollgate.contracts.service_deliverables import check_file, content_type_of, file_name_of
 from tollgate.contracts.service_milestones import price_of, tax_for
 from tollgate.db.command import Command
@@ -283,8 +282,8 @@ async def _check_recording(session: AsyncSession, command: Command, contract: Co
         delivered_by = (await queries.review(session, command.organization_id, milestone.round_id)).round.delivered_by
     behind = await queries.people_behind(session, command.organization_id, delivered_by)
     own = bool(behind & await queries.people_behind(session, command.organization_id, command.actor_id))
-    require(MemberRole(command.role), State(milestone.state), Event.RECORD_APPROVAL)
-    next_state(State(milestone.state), Event.RECORD_APPROVAL, MilestoneFacts(delivered_by_actor=own, signed_document=True))
+    facts = MilestoneFacts(delivered_by_actor=own, signed_document=True)
+    await check_move(session, contract, milestone, Event.RECORD_APPROVAL, facts)
 
 
 def _signer(review: Review, contact_id: UUID | None) -> UUID | None:

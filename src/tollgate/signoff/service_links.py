@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate import audit, clock
 from tollgate.access.emails import checked_email
-from tollgate.db.command import Command
+from tollgate.db.command import ActorKind, Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
 from tollgate.errors import Conflict, TooManyAttempts, _
@@ -21,7 +21,7 @@ from tollgate.signoff import queries
 from tollgate.signoff.models import ApprovalLink, Colleague, LinkOpen, ReviewRound, RoundApprover
 from tollgate.signoff.news import ChainOpen
 from tollgate.signoff.queries import Review
-from tollgate.signoff.rules import LinkState, NotAnApprover, RevokedBecause, RoundClosed, RoundState, clean_name, link_state
+from tollgate.signoff.rules import LinkRevoked, LinkState, NotAnApprover, RevokedBecause, RoundClosed, RoundState, clean_name, link_state
 from tollgate.signoff.service_decisions import ip_hash
 from tollgate.signoff.service_input import LINK_LIFE
 from tollgate.signoff.service_rounds import add_link, ask_for_decision, revoke
@@ -74,6 +74,9 @@ async def send_link(db: Database, command: Command, round_id: UUID, contact_id: 
         if link is not None and link.used_at is not None:
             raise Conflict(_("this approver has decided already"), decided_at=link.used_at.isoformat())
         if link is None or link.revoked_at is not None:
+            if command.actor_kind is ActorKind.CONTACT:
+                # What a member took back, only a member gives again: an old link must not renew itself.
+                raise LinkRevoked()
             await add_link(session, review.contract.id, review.round, contact_id, once=once)
         else:
             link.expires_at = max(link.expires_at, now + LINK_LIFE)

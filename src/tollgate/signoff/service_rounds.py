@@ -15,8 +15,8 @@ from tollgate import audit, clock
 from tollgate.canonical import canonical_json
 from tollgate.contracts import queries as contract_queries
 from tollgate.contracts.models import Contract, ContractVersion, Deliverable, Milestone
-from tollgate.contracts.rules import ContractState, Event, MilestoneFacts, State, next_state
-from tollgate.contracts.service import lock_milestone, move
+from tollgate.contracts.rules import ContractState, Event, MilestoneFacts
+from tollgate.contracts.service import check_move, lock_milestone, move
 from tollgate.contracts.service_checks import resolve_approvers
 from tollgate.contracts.service_milestones import tax_for
 from tollgate.db.command import Command
@@ -43,7 +43,7 @@ async def deliver(db: Database, command: Command, milestone_id: UUID, delivery: 
         shown = (await contract_queries.deliverables_of(session, command.organization_id, [milestone_id]))[milestone_id]
         facts = MilestoneFacts(contract_state=ContractState(contract.state), deliverables=len(shown), approvers=len(approvers))
         # Asked here already: a draft has no contract version that the content could name.
-        next_state(State(milestone.state), Event.DELIVER, facts)
+        await check_move(session, contract, milestone, Event.DELIVER, facts)
         agreed = await queries.contract_version(session, command.organization_id, contract.id)
         if agreed is None:
             raise RuntimeError(f"contract {contract.id} is active without a version")

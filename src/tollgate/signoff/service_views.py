@@ -121,7 +121,7 @@ async def round_view(session: AsyncSession, organization_id: UUID, round_id: UUI
                 used_at=link.used_at,
                 revoked_at=link.revoked_at,
                 revoked_because=link.revoked_because,
-                opens=opens[link.id].count if link.id in opens else 0,
+                opens=opens[link.id].opens if link.id in opens else 0,
                 first_opened_at=opens[link.id].first_at if link.id in opens else None,
                 last_opened_at=opens[link.id].last_at if link.id in opens else None,
             )

@@ -1,0 +1,68 @@
+"""The invoice page: the document as issued, what was paid of it, and where it stands at Stripe."""
+
+from typing import Any
+from uuid import UUID
+
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from tollgate.access.callers import Caller, requires
+from tollgate.access.rules import Permission
+from tollgate.access.shell import csrf_token_for, shell_for
+from tollgate.billing.pages import reasons_against_void
+from tollgate.billing.service_views import show_invoice
+from tollgate.db.database import Database
+from tollgate.errors import Message, _
+from tollgate.parties import queries as parties
+from tollgate.payments import queries as payments
+from tollgate.screens.activity import activity_of
+from tollgate.web.forms import Form
+from tollgate.web.rendering import page
+
+READ = [requires(Permission.READ)]
+STRIPE_WORDS: dict[str, tuple[str, Message, Message]] = {
+    "none": ("neutral", _("Not connected"), _("No Stripe account is connected; the client pays by bank transfer.")),
+    "waiting": ("waiting", _("Waiting"), _("It is handed to Stripe in a moment. The mail does not wait for that.")),
+    "customer": ("waiting", _("Being handed over"), _("The client is known at Stripe; the invoice follows.")),
+    "draft": ("waiting", _("Being handed over"), _("A draft lies at Stripe; its lines follow.")),
+    "lines": ("waiting", _("Being handed over"), _("The lines are at Stripe; the totals are compared next.")),
+    "compared": ("waiting", _("Being handed over"), _("Stripe's total is the same as ours; it is made payable next.")),
+    "finalized": ("on_time", _("Payable online"), _("The client can pay by card or transfer on Stripe's page.")),
+    "sent": ("on_time", _("Payable online"), _("The client can pay on Stripe's page, and Stripe has mailed it too.")),
+    "voided": ("neutral", _("Withdrawn"), _("It can no longer be paid at Stripe.")),
+    "not_needed": ("neutral", _("Nothing to collect"), _("There is nothing to pay online.")),
+    "stopped": ("overdue", _("Stopped"), _("Stripe holds something else than our invoice says, so nothing goes on before somebody looks.")),
+}
+"""Tone, word and sentence of each step."""
+
+
+@get("/invoices/{invoice_id:uuid}", guards=READ)
+async def invoice_page(
+    request: Request[Any, Any, Any], invoice_id: FromPath[UUID], caller: NamedDependency[Caller], db: NamedDependency[Database]
+) -> Response[str]:
+    """One invoice."""
+    async with db.reading(caller.organization_id) as session:
+        invoice = await show_invoice(session, caller.organization_id, invoice_id)
+        seller = await parties.organization(session, caller.organization_id)
+        asked = payments.PaymentsAsked(invoice_id=invoice_id, limit=100)
+        received = await payments.list_payments(session, caller.organization_id, asked)
+        billed_to = await parties.billing_contacts_of(session, caller.organization_id, invoice.client_id)
+        activity = await activity_of(session, caller.organization_id, subjects={invoice_id}, limit=50)
+    return page(
+        "screens/invoice.html",
+        shell=shell_for(request, "invoices"),
+        form=Form.empty(csrf_token=csrf_token_for(request), values={"version": invoice.version}),
+        invoice=invoice,
+        payments=[(one, next((part.amount for part in one.allocations if part.invoice_id == invoice_id), None)) for one in received],
+        billed_to=[one.name for one in billed_to],
+        activity=activity,
+        stripe=STRIPE_WORDS.get(invoice.stripe.step, STRIPE_WORDS["waiting"]),
+        reasons=reasons_against_void(invoice),
+        zone=seller.time_zone,
+        may_bill=caller.may(Permission.BILL),
+        is_admin=caller.may(Permission.ADMINISTER),
+    )
+
+
+handlers = [invoice_page]

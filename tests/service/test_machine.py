@@ -1,0 +1,549 @@
+"""Random lives of a whole organization, driven through the real verbs on PostgreSQL and followed by a small model.
+
+After every step the model, the rows, the payments report and the journal must say the same, and every money invariant
+must hold. What the table of the domain refuses must be refused by the verb, and change nothing.
+
+A life of its own: `TOLLGATE_SEED=7 pytest tests/service/test_machine.py`; the long run: `TOLLGATE_PROOF=1`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any, ClassVar
+from uuid import UUID
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck
+from hypothesis import seed as seeded
+from hypothesis import settings as sized
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from sqlalchemy import select
+
+from tests.factories.proof import seed, size
+from tests.factories.shop import Letterbox, Shop, make_shop, services_on
+from tollgate import clock
+from tollgate.billing import service as billing
+from tollgate.billing.models import Invoice, InvoiceLine
+from tollgate.billing.rules import VoidRefused
+from tollgate.billing.service import AlreadyInvoiced, NotADraft, NotCreditable
+from tollgate.contracts import service_milestones
+from tollgate.contracts.models import Contract, Milestone
+from tollgate.contracts.rules import (
+    ContractState,
+    Event,
+    MilestoneFacts,
+    NotReady,
+    Party,
+    Role,
+    RoleTooSmall,
+    State,
+    TransitionRefused,
+    may,
+    refusals,
+)
+from tollgate.db.database import Database
+from tollgate.errors import TollgateError
+from tollgate.ledger import queries as ledger
+from tollgate.ledger.rules import Account
+from tollgate.money.amount import Money
+from tollgate.payments import queries as payment_queries
+from tollgate.payments import service as payments
+from tollgate.payments.rules import CannotAllocate, Chosen
+from tollgate.reports import invariants
+from tollgate.settings import Settings
+from tollgate.signoff import service as signoff
+from tollgate.signoff.rules import AlreadyDecided, LinkRevoked, LinkSuperseded, RoundClosed
+
+BEGIN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+ROLES = ("admin", "account_manager", "finance")
+RATES = ("20", "10", "13", "5.5", "0")
+BY_LINK = (AlreadyDecided.slug, RoundClosed.slug, LinkRevoked.slug, LinkSuperseded.slug)
+EVENTS = (Event.START, Event.DELIVER, Event.WITHDRAW, Event.APPROVE, Event.REQUEST_CHANGES, Event.RECORD_APPROVAL, Event.REOPEN, Event.INVOICE)
+DONE = (State.PAID, State.CANCELLED)
+
+
+@dataclass
+class Bill:
+    """What the model knows of an invoice."""
+
+    id: UUID
+    stage: Stage
+    payable: int
+    state: str = "draft"
+    paid: int = 0
+
+    @property
+    def stands(self) -> bool:
+        return self.state not in {"draft", "void", "credited"}
+
+    @property
+    def open(self) -> int:
+        return self.payable - self.paid if self.stands else 0
+
+    def settle(self) -> None:
+        self.state = "paid" if self.open == 0 else "partly_paid" if self.paid else "issued"
+        self.stage.state = State.PAID if self.state == "paid" else State.INVOICED
+
+
+@dataclass
+class Stage:
+    """What the model knows of a milestone."""
+
+    id: UUID
+    deal: Deal
+    amount: int
+    rate: Decimal
+    state: State = State.PLANNED
+    shown: int = 0
+    rounds: int = 0
+    delivered_by: str = ""
+    held: bool = False
+    news: int | None = None
+    """The round whose approval billing has not heard of yet."""
+    bill: Bill | None = None
+    """Its live invoice or draft."""
+
+    def facts(self, role: str) -> MilestoneFacts:
+        return MilestoneFacts(
+            contract_state=self.deal.state,
+            deliverables=self.shown,
+            approvers=1,
+            policy_complete=self.state is not State.DELIVERED,
+            live_invoices=int(self.bill is not None and self.bill.state != "draft"),
+            billing_held=self.held,
+            delivered_by_actor=self.delivered_by == role,
+            reason="because",
+            signed_document=True,
+            invoice_issued=True,
+        )
+
+
+@dataclass
+class Deal:
+    """What the model knows of a contract."""
+
+    id: UUID
+    value: int
+    gross: bool
+    review: bool
+    adds_up: bool
+    active: bool = False
+    stages: list[Stage] = field(default_factory=list)
+
+    @property
+    def state(self) -> ContractState:
+        if not self.active:
+            return ContractState.DRAFT
+        return ContractState.COMPLETED if all(stage.state in DONE for stage in self.stages) else ContractState.ACTIVE
+
+
+class Lives(RuleBasedStateMachine):
+    """One life per example: its own organization in the one database."""
+
+    loop: ClassVar[asyncio.Runner]
+    database: ClassVar[Database]
+    server: ClassVar[Settings]
+    lives: ClassVar[int] = 0
+    steps: ClassVar[int] = 0
+    refused: ClassVar[int] = 0
+    reached: ClassVar[set[State]] = set()
+
+    def __init__(self) -> None:
+        super().__init__()
+        Lives.lives += 1
+        self.at = BEGIN
+        self.letterbox = Letterbox()
+        self.deals: list[Deal] = []
+        self.bills: list[Bill] = []
+        self.received = 0
+        self.credit = 0
+
+    @property
+    def stages(self) -> list[Stage]:
+        return [stage for deal in self.deals for stage in deal.stages]
+
+    def run(self, happening: Callable[[], Awaitable[Any]], *, check: bool = True) -> Any:
+        """Let something happen at the life's present, then compare everything."""
+
+        async def step() -> Any:
+            with clock.moved_to(self.at):
+                answer = await happening()
+                if check:
+                    await self.compare()
+                return answer
+
+        self.at += timedelta(minutes=7)
+        return self.loop.run(step())
+
+    def attempt(self, verb: Callable[[], Awaitable[Any]], *slugs: str) -> bool:
+        """Whether the verb went through. With `slugs` it must be refused with one of them, else it must not be."""
+        Lives.steps += 1
+
+        async def trying() -> bool:
+            try:
+                await verb()
+            except TollgateError as error:
+                assert error.slug in slugs, f"refused with {error.slug}, expected {slugs or 'no refusal'}: {error}"
+                Lives.refused += 1
+                return False
+            assert not slugs, f"went through, expected {slugs}"
+            return True
+
+        return bool(self.run(trying, check=False))
+
+    def compare_now(self) -> None:
+        async def nothing() -> None:
+            return
+
+        self.run(nothing)
+
+    # ---- what happens ---------------------------------------------------------------------------------------------
+
+    @initialize(currency=st.sampled_from(("EUR", "EUR", "JPY", "KWD")), draw=st.data())
+    def found(self, currency: str, draw: st.DataObject) -> None:
+        services = services_on(self.server, self.database, self.letterbox)
+        self.shop: Shop = self.run(lambda: make_shop(services, currency=currency), check=False)
+        self.create(draw)
+        self.activate(0)
+
+    @precondition(lambda self: len(self.deals) < 4)
+    @rule(draw=st.data())
+    def create(self, draw: st.DataObject) -> None:
+        amounts = draw.draw(st.lists(st.integers(0, 2_000_000), min_size=1, max_size=4), label="amounts")
+        rates = draw.draw(st.lists(st.sampled_from((None, None, *RATES)), min_size=len(amounts), max_size=len(amounts)), label="rates")
+        rate = draw.draw(st.sampled_from(RATES), label="rate")
+        gross, review, by_percent = draw.draw(st.tuples(st.booleans(), st.booleans(), st.booleans()), label="gross, review, percent")
+        off = draw.draw(st.sampled_from((0, 0, 0, 0, 1)), label="off by")
+        options: dict[str, Any] = {}
+        if by_percent:
+            cuts = draw.draw(st.lists(st.integers(0, 10_000), min_size=len(amounts) - 1, max_size=len(amounts) - 1), label="cuts")
+            edges = [0, *sorted(cuts), 10_000]
+            options["percents"] = [Decimal(high - low) / 100 for low, high in zip(edges, edges[1:], strict=False)]
+            off = 0
+        value = sum(amounts) + off
+
+        async def make() -> tuple[UUID, list[UUID], list[int]]:
+            contract_id, ids = await self.shop.contract(
+                amounts,
+                value=value,
+                rates=rates,
+                tax=tax_of(rate),
+                price_basis="gross" if gross else "net",
+                invoicing_on_approval="review" if review else "issue",
+                **options,
+            )
+            async with self.shop.db.reading(self.shop.org.id) as session:
+                rows = await session.execute(
+                    select(Milestone.amount_minor).where(Milestone.contract_id == contract_id).order_by(Milestone.position)
+                )
+                return contract_id, ids, list(rows.scalars())
+
+        contract_id, ids, kept = self.run(make, check=False)
+        if by_percent:
+            assert sum(kept) == value, "R1: the split is the whole"
+            for minor, percent in zip(kept, options["percents"], strict=True):
+                assert abs(minor - value * percent / 100) <= 1, "R1: each part is within one minor unit"
+        else:
+            assert kept == amounts
+        deal = Deal(contract_id, value, gross, review, adds_up=off == 0)
+        deal.stages = [Stage(ids[n], deal, kept[n], Decimal(rates[n] or rate)) for n in range(len(ids))]
+        self.deals.append(deal)
+        self.compare_now()
+
+    @rule(which=st.integers(0, 3))
+    def activate(self, which: int) -> None:
+        deal = self.deals[which % len(self.deals)]
+        slugs = (TransitionRefused.slug,) if deal.active else () if deal.adds_up else (NotReady.slug,)
+        if self.attempt(lambda: self.shop.activate(deal.id), *slugs):
+            deal.active = True
+        self.compare_now()
+
+    @rule(which=st.integers(0, 15), times=st.integers(1, 4))
+    def go_on(self, which: int, times: int) -> None:
+        """The next steps that make sense for a milestone, so that lives get somewhere."""
+        stage = self.stages[which % len(self.stages)]
+        way = {
+            State.PLANNED: (Event.DELIVER, "account_manager"),
+            State.IN_PROGRESS: (Event.DELIVER, "account_manager"),
+            State.CHANGES_REQUESTED: (Event.DELIVER, "account_manager"),
+            State.DELIVERED: (Event.APPROVE, "admin"),
+            State.APPROVED: (Event.INVOICE, "finance"),
+        }
+        for _ in range(times):
+            if stage.state in way:
+                event, role = way[stage.state]
+                self.do(stage, event, role)
+
+    @rule(which=st.integers(0, 15), event=st.sampled_from(EVENTS), role=st.sampled_from(ROLES))
+    def anything(self, which: int, event: Event, role: str) -> None:
+        """Any event on any milestone by anybody: mostly refused."""
+        self.do(self.stages[which % len(self.stages)], event, role)
+
+    def do(self, stage: Stage, event: Event, role: str) -> None:
+        if event is Event.DELIVER and stage.shown == 0 and stage.deal.active and role == "account_manager":
+            self.run(lambda: self.shop.add_note(stage.id), check=False)
+            stage.shown += 1
+        if event in {Event.APPROVE, Event.REQUEST_CHANGES}:
+            if stage.rounds == 0:
+                return
+            went = self.decide(stage, event)
+        else:
+            went = self.attempt(self.verb(stage, event, role), *self.expected(stage, event, role))
+        if went:
+            self.happened(stage, event, role)
+        self.compare_now()
+
+    def expected(self, stage: Stage, event: Event, role: str) -> tuple[str, ...]:
+        """The slugs of which one must come; none when the table lets it happen."""
+        slugs = []
+        if (stage.state, event) in invariant_table() and not may(Role(role), stage.state, event):
+            slugs.append(RoleTooSmall.slug)
+        if refusals(stage.state, event, stage.facts(role)):
+            slugs.append(TransitionRefused.slug)
+        if event is Event.INVOICE and stage.bill is not None and stage.bill.stands:
+            return (AlreadyInvoiced.slug,)
+        return tuple(slugs)
+
+    def verb(self, stage: Stage, event: Event, role: str) -> Callable[[], Awaitable[Any]]:
+        db, command = self.shop.db, self.shop.org.command(role)
+        verbs: dict[Event, Callable[[], Awaitable[Any]]] = {
+            Event.START: lambda: service_milestones.start_milestone(db, command, stage.id),
+            Event.DELIVER: lambda: self.shop.deliver(stage.id, role),
+            Event.WITHDRAW: lambda: signoff.withdraw(db, command, stage.id),
+            Event.RECORD_APPROVAL: lambda: self.shop.record(stage.id, role),
+            Event.REOPEN: lambda: billing.reopen_milestone(db, command, stage.id, "because"),
+            Event.INVOICE: lambda: billing.invoice_milestone(db, command, stage.id, self.server),
+        }
+        return verbs[event]
+
+    def decide(self, stage: Stage, event: Event) -> bool:
+        """By the newest link, whatever became of its round."""
+        verb = signoff.approve_by_link if event is Event.APPROVE else signoff.request_changes_by_link
+
+        async def decide() -> None:
+            link, decision = await self.shop.opened(stage.id, "Please mend it")
+            await verb(self.shop.db, self.shop.approver(), link, decision)
+
+        return self.attempt(decide, *(() if stage.state is State.DELIVERED else BY_LINK))
+
+    def happened(self, stage: Stage, event: Event, role: str) -> None:
+        """The model goes the same way."""
+        if event is Event.INVOICE:
+            self.issued(stage)
+            return
+        stage.state = {
+            Event.START: State.IN_PROGRESS,
+            Event.DELIVER: State.DELIVERED,
+            Event.WITHDRAW: State.IN_PROGRESS,
+            Event.APPROVE: State.APPROVED,
+            Event.RECORD_APPROVAL: State.APPROVED,
+            Event.REQUEST_CHANGES: State.CHANGES_REQUESTED,
+            Event.REOPEN: State.IN_PROGRESS,
+        }[event]
+        if event is Event.DELIVER:
+            stage.rounds += 1
+            stage.delivered_by = role
+        elif stage.state is State.APPROVED:
+            stage.news = stage.rounds
+        elif event is Event.REOPEN:
+            stage.held = False
+            if stage.bill is not None:
+                self.bills.remove(stage.bill)
+                stage.bill = None
+
+    def issued(self, stage: Stage) -> None:
+        bill = stage.bill or self.drafted(stage)
+        stage.held = False
+        bill.settle()
+
+    def drafted(self, stage: Stage) -> Bill:
+        net = Decimal(stage.amount)
+        taxed = net if stage.deal.gross else net + (net * stage.rate / 100).quantize(Decimal(1), ROUND_HALF_UP)
+        bill = Bill(self.run(lambda: self.live_invoice(stage.id), check=False), stage, int(taxed))
+        stage.bill = bill
+        self.bills.append(bill)
+        return bill
+
+    async def live_invoice(self, milestone_id: UUID) -> UUID:
+        async with self.shop.db.reading(self.shop.org.id) as session:
+            found = await session.scalars(select(InvoiceLine.invoice_id).where(InvoiceLine.milestone_id == milestone_id, InvoiceLine.live))
+            return found.one()
+
+    @rule()
+    def work(self) -> None:
+        """The worker runs until nothing is due; billing hears of approvals."""
+        Lives.steps += 1
+        self.run(self.shop.work, check=False)
+        for stage in self.stages:
+            heard, stage.news = stage.news, None
+            if heard != stage.rounds or heard is None or stage.state is not State.APPROVED or stage.bill is not None:
+                continue
+            if stage.deal.review or stage.held:
+                self.drafted(stage)
+            else:
+                self.issued(stage)
+        self.compare_now()
+
+    @rule(down=st.booleans())
+    def mail_server(self, down: bool) -> None:
+        """While it is down, invoices stay unsent and can be void."""
+        self.letterbox.down = down
+
+    @rule(days=st.integers(1, 40))
+    def time_passes(self, days: int) -> None:
+        self.at += timedelta(days=days)
+
+    @precondition(lambda self: self.bills)
+    @rule(which=st.integers(0, 15), what=st.sampled_from(("issue", "delete", "void", "void", "credit")))
+    def correct(self, which: int, what: str) -> None:
+        bill = self.bills[which % len(self.bills)]
+        db, finance = self.shop.db, self.shop.org.command("finance")
+        if what in {"issue", "delete"}:
+            slugs = () if bill.state == "draft" else (NotADraft.slug,)
+            if what == "issue":
+                if self.attempt(lambda: billing.issue_invoice(db, finance, bill.id, self.server), *slugs):
+                    self.issued(bill.stage)
+            elif self.attempt(lambda: billing.delete_draft(db, finance, bill.id), *slugs):
+                self.bills.remove(bill)
+                bill.stage.bill = None
+        elif what == "void":
+            sent = self.run(lambda: self.is_sent(bill.id), check=False)
+            slugs = () if bill.stands and not bill.paid and not sent else (VoidRefused.slug,)
+            if self.attempt(lambda: billing.void_invoice(db, finance, bill.id, "wrong"), *slugs):
+                self.released(bill, "void")
+        else:
+            slugs = () if bill.stands else (NotCreditable.slug,)
+            credit = lambda: billing.credit_invoice(db, finance, bill.id, kind="correction", reason="wrong", settings=self.server)  # noqa: E731
+            if self.attempt(credit, *slugs):
+                self.credit += bill.paid
+                self.released(bill, "credited")
+        self.compare_now()
+
+    async def is_sent(self, invoice_id: UUID) -> bool:
+        async with self.shop.db.reading(self.shop.org.id) as session:
+            return (await session.get_one(Invoice, (self.shop.org.id, invoice_id))).sent_at is not None
+
+    def released(self, bill: Bill, state: str) -> None:
+        bill.state = state
+        bill.stage.state, bill.stage.held, bill.stage.bill = State.APPROVED, True, None
+
+    @precondition(lambda self: any(bill.stands for bill in self.bills))
+    @rule(which=st.integers(0, 15), share=st.sampled_from((0.3, 1.0, 1.0, 1.5)), chosen=st.booleans())
+    def transfer(self, which: int, share: float, chosen: bool) -> None:
+        """Money arrives: a part, all, or more; for one invoice, or for the oldest due first."""
+        standing = [bill for bill in self.bills if bill.stands]
+        bill = standing[which % len(standing)]
+        minor = max(1, bill.open * round(share * 10) // 10)
+        named = min(minor, bill.open) if share != 1.5 or which % 2 else minor
+        amount = Money(minor, self.shop.currency)
+        asked = payments.NewTransfer(
+            client_id=self.shop.client_id,
+            amount=amount,
+            received_on=self.at.date() - timedelta(days=1),
+            allocations=(Chosen(bill.id, Money(named, self.shop.currency)),) if chosen else None,
+        )
+        slugs = (CannotAllocate.slug,) if chosen and (named > bill.open or named <= 0) else ()
+        if self.attempt(lambda: payments.record_transfer(self.shop.db, self.shop.org.command("finance"), asked), *slugs):
+            self.received += minor
+            left = minor
+            for target, most in [(bill, named)] if chosen else self.oldest_first():
+                part = min(left, most)
+                if part:
+                    left -= part
+                    target.paid += part
+                    target.settle()
+            self.credit += left
+        self.compare_now()
+
+    def oldest_first(self) -> list[tuple[Bill, int]]:
+        async def order() -> list[UUID]:
+            async with self.shop.db.reading(self.shop.org.id) as session:
+                rows = await session.execute(
+                    select(Invoice.id).where(Invoice.number.is_not(None)).order_by(Invoice.due_on, Invoice.issued_on, Invoice.number)
+                )
+                return list(rows.scalars())
+
+        known = {bill.id: bill for bill in self.bills}
+        return [(known[found], known[found].open) for found in self.run(order, check=False)]
+
+    # ---- what must be the same ------------------------------------------------------------------------------------
+
+    async def compare(self) -> None:
+        """Model, rows, payments report and journal; then every invariant."""
+        org = self.shop.org.id
+        async with self.shop.db.reading(org) as session:
+            milestones = {row.id: row.state for row in await session.scalars(select(Milestone))}
+            assert milestones == {stage.id: stage.state.value for stage in self.stages}
+            contracts = {row.id: row.state for row in await session.scalars(select(Contract))}
+            assert contracts == {deal.id: deal.state.value for deal in self.deals}
+            invoices = list(await session.scalars(select(Invoice)))
+            assert {row.id: (row.state, row.payable_minor, row.paid_minor) for row in invoices} == {
+                bill.id: (bill.state, bill.payable, bill.paid) for bill in self.bills
+            }
+            receivable = await ledger.by_invoice(session, org, Account.RECEIVABLE)
+            assert {key: money.minor for key, money in receivable.items()} == {bill.id: bill.open for bill in self.bills if bill.open}
+            credit = await ledger.client_credit(session, org, self.shop.client_id, self.shop.currency)
+            assert credit.minor == self.credit
+            trial = (await ledger.balances(session, org)).get(self.shop.currency, {})
+            assert sum(money.minor for money in trial.values()) == 0
+            assert trial.get(Account.BANK, Money.zero(self.shop.currency)).minor == self.received
+            report = await payment_queries.list_payments(session, org, payment_queries.PaymentsAsked(limit=1000))
+            assert sum(row.amount.minor for row in report) == self.received
+            allocated = sum(part.amount.minor for row in report for part in row.allocations)
+            assert allocated == sum(bill.paid for bill in self.bills)
+            broken = [(found.check, found.broken) for found in await invariants.run(session, org) if not found.holds]
+            assert broken == []
+        Lives.reached.update(stage.state for stage in self.stages)
+
+    def teardown(self) -> None:
+        """The life ends well: mail comes back, jobs run dry, nothing is left unbilled."""
+        if not hasattr(self, "shop"):
+            return
+        self.letterbox.down = False
+        self.at += timedelta(days=2)
+        self.work()
+
+        async def idle() -> list[Any]:
+            async with self.shop.db.reading(self.shop.org.id) as session:
+                return [found for found in await invariants.run(session, self.shop.org.id, jobs_idle=True) if not found.holds]
+
+        assert self.run(idle, check=False) == []
+
+
+def tax_of(rate: str) -> Any:
+    from tests.factories.shop import tax
+
+    return tax(rate)
+
+
+def invariant_table() -> Any:
+    from tollgate.contracts.rules import TRANSITIONS
+
+    return TRANSITIONS
+
+
+async def test_random_lives(database_url: str, settings: Settings, capsys: Any) -> None:
+    """Lives drawn by hypothesis; every step is one event and everything that follows from it."""
+    lives = size(40, 2_000)
+    options = sized(
+        max_examples=lives, stateful_step_count=25, deadline=None, database=None, print_blob=True, suppress_health_check=list(HealthCheck)
+    )
+
+    def run() -> None:
+        with asyncio.Runner() as Lives.loop:
+            Lives.database = Database(database_url, pool_use_lifo=True)
+            Lives.server = settings
+            try:
+                run_state_machine_as_test(seeded(seed())(Lives), settings=options)
+            finally:
+                Lives.loop.run(Lives.database.close())
+
+    await asyncio.to_thread(run)
+    with capsys.disabled():
+        print(f"\nlives={Lives.lives} steps={Lives.steps} refused={Lives.refused} seed={seed()}")
+    assert Lives.reached >= set(State) - {State.CANCELLED}, "the lives must get everywhere"
+    assert Lives.refused > 0
