@@ -48,7 +48,7 @@ async def mailed(world: World, milestone_id: UUID, contact_id: UUID | None = Non
 async def copied(world: World, milestone_id: UUID) -> str:
     """The address that a member copied."""
     link = await approval_link(world, milestone_id)
-    return (await signoff.copy_link(world.db, SECRET, "", world.command(), link.id)).removeprefix("")
+    return await signoff.copy_link(world.db, SECRET, "", world.command(), link.id)
 
 
 async def approval_link(world: World, milestone_id: UUID, contact_id: UUID | None = None) -> ApprovalLink:

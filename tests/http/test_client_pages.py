@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -25,15 +26,19 @@ from tests.browser.client_fixture import (
     send,
 )
 from tests.factories import Org, make_organization
-from tests.service.signoff_world import SECRET, World, days
+from tests.service.signoff_world import SECRET, World, days, eur
 from tollgate import clock
+from tollgate.billing import service as billing
 from tollgate.billing.snapshot import pay_reference
 from tollgate.db.database import Database
 from tollgate.db.types import uuid7
 from tollgate.files.storage import LocalStorage
 from tollgate.mail.models import MailMessage
+from tollgate.payments import service as payments
+from tollgate.payments.service import NewTransfer
 from tollgate.settings import Settings
 from tollgate.signoff import service as signoff
+from tollgate.signoff import service_links, tokens
 from tollgate.signoff.models import LinkOpen
 from tollgate.signoff.service_decisions import code_hash
 
@@ -86,8 +91,6 @@ async def test_the_mail_leads_to_a_page_with_amount_and_terms_first_and_the_sign
 
 
 async def test_the_cookie_is_bound_to_the_host_on_https(world: World, settings: Settings) -> None:
-    import dataclasses
-
     async with new_browser(dataclasses.replace(settings, base_url="https://bills.example")) as secure:
         milestone_id = await world.delivered()
         first = await secure.get(await mailed(world, milestone_id), follow_redirects=False)
@@ -314,8 +317,6 @@ async def test_a_token_of_one_organization_opens_nothing_of_another(
         row_token = await signoff.mint(
             session, SECRET, organization_id=away.org.id, approval_link_id=link.id, sent_by="mail", expires_at=link.expires_at
         )
-    from tollgate.signoff import tokens
-
     facts = tokens.read_token(SECRET, row_token)
     assert facts is not None
     forged = tokens._serializer(SECRET).dumps(
@@ -380,8 +381,6 @@ async def test_what_mail_scanners_do_changes_nothing(world: World, settings: Set
 
 
 async def test_a_failing_note_never_breaks_the_page(world: World, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tollgate.signoff import service_links
-
     def broken(*_arguments: object) -> bytes:
         raise RuntimeError("no salt")
 
@@ -451,6 +450,42 @@ async def test_an_invoice_link_shows_the_invoice_and_marks_it_seen_once(
     assert pdf.content.startswith(b"%PDF")
     sign = here.replace("/invoice/", "/sign/")
     assert (await browser.get(sign)).status_code == 403
+
+
+async def test_paying_shows_as_a_receipt_on_both_pages(world: World, browser: Browser, settings: Settings) -> None:
+    here, html = await enter(browser, await mailed(world, await world.delivered()))
+    await send(browser, here, html, "/approval", **SIGNED)
+    await run_jobs(world, settings)
+    there, _html = await enter(browser, await invoice_address(world, await invoice_of(world)))
+    today = clock.today("Europe/Vienna")
+    for amount, open_ in (("200.00", "€1,000.00"), ("1000.00", "")):
+        transfer = NewTransfer(client_id=world.client_id, amount=eur(amount), received_on=today)
+        await payments.record_transfer(world.db, world.command("finance"), transfer)
+        shown = (await browser.get(there)).text
+        assert "Bank transfer" in shown
+        assert (f'<span class="money ">{open_}</span>' in shown) == bool(open_)
+        assert ("Paid. Thank you." in shown) == (not open_)
+        assert ("AT61 1904" in shown) == bool(open_)
+    assert "Paid. Thank you." in (await browser.get(here)).text
+
+
+async def test_an_approval_that_was_taken_back_says_so_with_the_reason(world: World, browser: Browser) -> None:
+    milestone_id = await world.delivered()
+    here, html = await enter(browser, await mailed(world, milestone_id))
+    await send(browser, here, html, "/approval", **SIGNED)
+    await billing.reopen_milestone(world.db, world.command(), milestone_id, "The wrong files were sent")
+    shown = (await browser.get(here)).text
+    for part in ("took this approval back", "The wrong files were sent", "Clara Klient"):
+        assert part in shown
+    assert "is being prepared" not in shown
+
+
+async def test_a_file_that_is_not_there_leads_back_to_the_link_and_not_to_the_members_pages(world: World, browser: Browser) -> None:
+    here, _html = await enter(browser, await mailed(world, await world.delivered()))
+    missing = await browser.get(f"{here}/certificate.pdf")
+    assert missing.status_code == 404
+    assert f'class="button primary" href="{here}"' in missing.text
+    assert "To the start page" not in missing.text
 
 
 async def test_an_expired_invoice_link_mails_a_fresh_one(world: World, browser: Browser, settings: Settings) -> None:

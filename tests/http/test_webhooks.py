@@ -59,7 +59,7 @@ def signature(payload: bytes, secret: str = WEBHOOK_SECRET, *, seconds: int = 0)
 
 
 async def post(web: Web, payload: bytes, header: str | None, path: str = HERE) -> Any:
-    headers = {"Content-Type": "application/json"} | ({} if header is None else {"Stripe-Signature": header})
+    headers = {"Content-Type": "application/json"} | ({} if header is None else {"Stripe-Signature": header.encode("latin-1")})
     return await web.post(path, content=payload, headers=headers)
 
 
@@ -116,7 +116,7 @@ async def test_a_forged_signature_is_refused(web: Web, world: PaidWorld) -> None
         good.replace("v1=", "v0="),
         f"t=1,{good}",
         "t=" + "9" * 400 + ",v1=0",
-        "t=½,v1=ä".encode().decode("latin-1"),
+        "t=½,v1=ä",
     ]
     for header in headers:
         answer = await post(web, payload, header)

@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import select
 
+from tests.sandbox.conftest import running
 from tests.service.billing_world import World, make_world
 from tollgate.billing.models import Invoice
 from tollgate.db.database import Database
@@ -152,7 +153,8 @@ class PaidWorld:
 async def paid_world(db: Database, storage: LocalStorage, settings: Settings, **changes: Any) -> AsyncIterator[PaidWorld]:
     """A world, a sandbox of its own and a client for what people do there."""
     name = f"t{uuid.uuid4().hex[:12]}"
-    async with Sandbox(**changes) as sandbox:
+    # In a thread with a loop of its own: the web test client keeps this one waiting while the server under test asks the sandbox.
+    with running(**changes) as sandbox:
         used = replace(settings, stripe_secret_key=f"sk_test_{name}", stripe_webhook_secret=WEBHOOK_SECRET, stripe_api_base=sandbox.stripe_url)
         async with httpx.AsyncClient(base_url=sandbox.stripe_url) as http:
             yield PaidWorld(await make_world(db, storage, used), sandbox, http, name)

@@ -15,6 +15,7 @@ from tollgate.billing import service as billing
 from tollgate.db.database import Database
 from tollgate.files.storage import LocalStorage
 from tollgate.money.amount import Money
+from tollgate.parties.models import Organization
 from tollgate.payments import handover, service
 from tollgate.payments.news import HandOver, Observe
 from tollgate.settings import Settings
@@ -41,6 +42,14 @@ async def test_an_issued_invoice_is_ready_to_be_paid(world: PaidWorld) -> None:
     steps = await world.steps(invoice)
     assert {name: (step.state, step.attempts) for name, step in steps.items()} == dict.fromkeys(("customer", "draft", "line 1", "line 2", "compare", "finalize", "send"), ("done", 1))
     assert not [event for event in world.events() if event["type"] == "invoice.sent"], "Stripe mails only where the organization wants it"
+
+
+async def test_stripe_mails_too_where_the_organization_wants_it(world: PaidWorld) -> None:
+    async with world.db.transaction(world.organization_id) as session:
+        (await session.get_one(Organization, world.organization_id)).stripe_sends_mail = True
+    invoice = await world.issued("1000.00")
+    assert invoice.stripe_step == "sent"
+    assert len([event for event in world.events() if event["type"] == "invoice.sent"]) == 1
 
 
 async def test_each_tax_group_is_a_net_and_a_tax_line(world: PaidWorld) -> None:
@@ -137,13 +146,14 @@ async def test_open_invoices_are_looked_at_once_a_day_even_without_any_event(wor
 class Flaky:
     """Stands before the sandbox and loses answers: the request was carried out, nobody heard of it."""
 
-    def __init__(self, world: PaidWorld, path: str, times: int, *, before: bool = False, status: int | None = None) -> None:
+    def __init__(self, world: PaidWorld, path: str, times: int, *, before: bool = False, status: int | None = None, method: str = "POST") -> None:
+        self.method = method
         self.handle, self.path, self.left, self.before, self.status = world.sandbox.stripe_server._api, path, times, before, status
         self.keys: list[str] = []
         world.sandbox.stripe_server._api = self  # type: ignore[method-assign]
 
     async def __call__(self, request: Request) -> Response:
-        hit = request.method == "POST" and request.path.endswith(self.path)
+        hit = request.method == self.method and request.path.endswith(self.path)
         if hit:
             self.keys.append(request.headers.get("idempotency-key", ""))
         if hit and self.left > 0:
@@ -261,6 +271,19 @@ async def test_a_void_before_the_hand_over_ends_leaves_nothing_to_pay(world: Pai
     await run_all(world)
     assert list(world.account.all("invoice")) == []
     assert (await world.invoice(invoice.id)).stripe_step == "voided"
+
+
+async def test_a_deletion_whose_answer_was_lost_is_a_deletion(world: PaidWorld) -> None:
+    Flaky(world, "/v1/invoiceitems", 1, before=True, status=400)
+    await world.issued("1000.00")
+    (invoice,) = await world.billing.invoices()
+    assert (invoice.stripe_step, world.at_stripe(invoice)["status"]) == ("stopped", "draft")
+    flaky = Flaky(world, f"/v1/invoices/{invoice.stripe_invoice_id}", 3, method="DELETE")
+    await billing.void_invoice(world.db, world.billing.org.command(), invoice.id, reason="wrong client")
+    await run_all(world)
+    after = await world.invoice(invoice.id)
+    assert flaky.keys and list(world.account.all("invoice")) == []
+    assert (after.stripe_step, after.stripe_problem) == ("voided", None)
 
 
 async def test_a_correction_takes_the_stripe_invoice_back(world: PaidWorld) -> None:

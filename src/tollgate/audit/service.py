@@ -157,6 +157,7 @@ def _columns_agree(event: AuditEvent) -> bool:
         content["seq"] == event.seq
         and content["name"] == event.name
         and content["subject"] == {"kind": event.subject_kind, "id": str(event.subject_id)}
+        and content["contract_id"] == str(event.contract_id or "")
         and datetime.fromisoformat(content["at"]) == event.happened_at
     )
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import calendar
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
 
 from tollgate.billing.credits import (
@@ -28,16 +27,15 @@ from tollgate.billing.tax import (
     LineInput,
     NegativeInvoice,
     NothingToBill,
-    PriceBasis,
     TaxCategory,
     TaxGroup,
     TaxTreatment,
     draft_invoice,
     line_net,
-    net_of_gross,
     series_rounding,
     tax_groups,
 )
+from tollgate.contracts.rules import PaymentTerms, PriceBasis, TermsFrom, due_day, net_of_gross
 from tollgate.errors import Conflict, Message, _
 from tollgate.money.amount import Money
 
@@ -104,29 +102,6 @@ class InvoiceState(StrEnum):
 
 LIVE_STATES = frozenset({InvoiceState.ISSUED, InvoiceState.PARTLY_PAID, InvoiceState.PAID, InvoiceState.UNCOLLECTIBLE})
 """An invoice in one of these bills its milestones."""
-
-
-class TermsFrom(StrEnum):
-    """What the payment days count from."""
-
-    ISSUE = "issue"
-    END_OF_MONTH = "end_of_month"
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentTerms:
-    """So many calendar days from the issue day, or from the end of its month."""
-
-    days: int
-    start: TermsFrom = TermsFrom.ISSUE
-
-
-def due_day(issued_on: date, terms: PaymentTerms) -> date:
-    """The legal day by which the invoice is to be paid; that day itself is not overdue."""
-    start = issued_on
-    if terms.start is TermsFrom.END_OF_MONTH:
-        start = issued_on.replace(day=calendar.monthrange(issued_on.year, issued_on.month)[1])
-    return start + timedelta(days=terms.days)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

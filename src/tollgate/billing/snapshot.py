@@ -30,10 +30,10 @@ from tollgate.documents.views import (
     TotalRowView,
 )
 from tollgate.errors import Message, _
-from tollgate.i18n.choice import babel_locale
 from tollgate.money.amount import Money
 from tollgate.money.rates import percent_text
 from tollgate.parties.models import Client, Organization
+from tollgate.parties.printing import address_lines, contact_lines, tax_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,28 +195,18 @@ def _contract_facts(contract: Contract) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def _address(party: Organization | Client) -> tuple[str, ...]:
-    country = babel_locale(i18n.current_locale.get()).territories.get(party.country, party.country)
-    town = " ".join(part for part in (party.postal_code, party.city) if part)
-    return tuple(part for part in (party.line1, party.line2, town, party.region, country) if part)
-
-
 def _seller(organization: Organization) -> PartyView:
-    ids = [_say(_("Tax number %(number)s", number=organization.tax_id))] if organization.tax_id else []
-    if organization.registration_number:
-        ids.append(_say(_("Registration number %(number)s", number=organization.registration_number)))
     return PartyView(
         name=organization.legal_name,
-        address=_address(organization),
-        tax_ids=tuple(ids),
-        contact=tuple(part for part in (organization.email, organization.phone, organization.website) if part),
+        address=address_lines(organization),
+        tax_ids=tax_lines(organization),
+        contact=contact_lines(organization),
     )
 
 
 def _buyer(parties: Parties) -> PartyView:
     client = parties.client
-    ids = (_say(_("Tax number %(number)s", number=client.tax_id)),) if client.tax_id else ()
-    return PartyView(label=_say(_("Billed to")), name=client.legal_name, address=_address(client), tax_ids=ids)
+    return PartyView(label=_say(_("Billed to")), name=client.legal_name, address=address_lines(client), tax_ids=tax_lines(client))
 
 
 def _columns(currency: str) -> ColumnsView:
@@ -324,18 +314,10 @@ def _payment(organization: Organization, number: str, url: str) -> PaymentView:
 
 
 def _footer(organization: Organization) -> tuple[tuple[str, ...], ...]:
-    who = (organization.legal_name, ", ".join(_address(organization)))
-    ids = tuple(
-        part
-        for part in (
-            _say(_("Registration number %(number)s", number=organization.registration_number)) if organization.registration_number else "",
-            _say(_("Tax number %(number)s", number=organization.tax_id)) if organization.tax_id else "",
-        )
-        if part
-    )
+    who = (organization.legal_name, ", ".join(address_lines(organization)))
     codes = (("IBAN", _in_fours(organization.iban)), ("BIC", organization.bic))
     bank = tuple(part for part in (organization.bank_name, *(f"{name} {code}" for name, code in codes if code)) if part)
-    return tuple(column for column in (who, ids, bank) if column)
+    return tuple(column for column in (who, tax_lines(organization), bank) if column)
 
 
 def _in_fours(iban: str) -> str:

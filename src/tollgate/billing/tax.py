@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from fractions import Fraction
 
-from tollgate.contracts.rules import TaxCategory, TaxTreatment
+from tollgate.contracts.rules import PriceBasis, TaxCategory, TaxTreatment, net_of_gross
 from tollgate.errors import Conflict, Invalid, _
 from tollgate.money.amount import Money, round_half_up, total
 from tollgate.money.rates import percent_of
-
-
-class PriceBasis(StrEnum):
-    """Whether the contract's amounts are without tax or with it."""
-
-    NET = "net"
-    GROSS = "gross"
 
 
 class NegativeInvoice(Conflict):
@@ -117,14 +109,6 @@ def draft_invoice(
     return _totals(_priced(lines, nets), groups, net, rounding, prepaid or Money.zero(currency), retained or Money.zero(currency))
 
 
-def net_of_gross(gross: Money, rate_percent: Decimal) -> Money:
-    """The net whose gross comes nearest to `gross` (R3). When net + tax misses it, no other net reaches it either.
-
-    Net n is reached only if |n·(1+r) − gross| ≤ ½, that is |n − gross/(1+r)| ≤ ½/(1+r): the nearest whole number is the one candidate.
-    """
-    return Money(round_half_up(gross.minor / (1 + Fraction(rate_percent) / 100)), gross.currency)
-
-
 def series_rounding(documents: Sequence[Sequence[TaxGroup]], currency: str) -> Money:
     """Tax on the whole minus the taxes of its documents: what R3 shows in the contract report and never pushes into an invoice."""
     bases: dict[TaxTreatment, Money] = {}
@@ -200,14 +184,12 @@ __all__ = [
     "LineInput",
     "NegativeInvoice",
     "NothingToBill",
-    "PriceBasis",
     "TaxCategory",
     "TaxGroup",
     "TaxTreatment",
     "by_treatment",
     "draft_invoice",
     "line_net",
-    "net_of_gross",
     "series_rounding",
     "tax_groups",
 ]

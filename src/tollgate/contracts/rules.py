@@ -1,6 +1,7 @@
 """The pure rules of this room, under one name: states, schedule and tax treatment."""
 
 from tollgate.access.rules import Role
+from tollgate.contracts.price_rules import PaymentTerms, Price, PriceBasis, TermsFrom, due_day, net_of_gross, price_of
 from tollgate.contracts.schedule_rules import (
     Allocation,
     ContractDraft,
@@ -60,12 +61,16 @@ __all__ = [
     "NotReady",
     "Party",
     "PartyFacts",
+    "PaymentTerms",
+    "Price",
+    "PriceBasis",
     "Refusal",
     "Role",
     "RoleTooSmall",
     "State",
     "TaxCategory",
     "TaxTreatment",
+    "TermsFrom",
     "Transition",
     "TransitionRefused",
     "activation_problems",
@@ -73,13 +78,16 @@ __all__ = [
     "allowed_contract_events",
     "allowed_events",
     "check_activation",
+    "due_day",
     "health",
     "hints",
     "may",
     "milestone_amounts",
+    "net_of_gross",
     "next_contract_state",
     "next_state",
     "possible_events",
+    "price_of",
     "refusals",
     "require",
     "sum_message",

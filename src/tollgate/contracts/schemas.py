@@ -2,46 +2,22 @@
 
 from collections.abc import Callable
 from datetime import date, datetime
-from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tollgate.contracts.rules import TaxCategory, TaxTreatment
+from tollgate.contracts.schemas_reading import Problems, read_lines, read_optional, read_percent
 from tollgate.contracts.service import ContractChange, ContractInput, MilestoneChange, MilestoneInput
 from tollgate.contracts.service_views import ContractView, DeliverableView, MilestoneView
-from tollgate.errors import FieldError, Invalid, invalid
 from tollgate.http.bodies import MoneyBody, clean, percent_text
 from tollgate.i18n import translate
-from tollgate.money.rates import parse_percent
-
-T = TypeVar("T")
 
 Lines = Annotated[list[str], Meta(max_length=50)]
 PriceBasis = Literal["net", "gross"]
 PaymentFrom = Literal["issue", "end_of_month"]
 OnApproval = Literal["issue", "review"]
-
-
-class Problems:
-    """Collects what is wrong over a whole body, so that a caller learns everything at once."""
-
-    def __init__(self) -> None:
-        self.found: list[FieldError] = []
-
-    def read(self, reader: Callable[[], T], default: T) -> T:
-        """What `reader` reads, or `default` with its errors kept."""
-        try:
-            return reader()
-        except Invalid as error:
-            self.found += error.errors
-            return default
-
-    def refuse(self) -> None:
-        """Raise `Invalid` with everything that was found."""
-        if self.found:
-            raise Invalid(self.found[0].detail if len(self.found) == 1 else None, errors=self.found)
 
 
 class TaxBody(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -102,9 +78,9 @@ class MilestoneRequest(Struct, forbid_unknown_fields=True, kw_only=True):
             deliverables_expected=read_lines(problems, self.deliverables_expected, f"{at}/deliverables_expected"),
             due_on=self.due_on,
             planned_on=self.planned_on,
-            amount=_read(problems, self.amount, lambda body: body.read(f"{at}/amount")),
-            percent=_read(problems, self.percent, lambda text: read_percent(text, f"{at}/percent")),
-            tax=_read(problems, self.tax, lambda body: body.read(f"{at}/tax")),
+            amount=read_optional(problems, self.amount, lambda body: body.read(f"{at}/amount")),
+            percent=read_optional(problems, self.percent, lambda text: read_percent(text, f"{at}/percent")),
+            tax=read_optional(problems, self.tax, lambda body: body.read(f"{at}/tax")),
         )
 
 
@@ -131,8 +107,8 @@ class ContractRequest(Struct, forbid_unknown_fields=True, kw_only=True):
         problems = Problems()
         value = problems.read(lambda: self.value.read("/value"), None)
         milestones = [item.read(problems, f"/milestones/{index}") for index, item in enumerate(self.milestones)]
-        contingency = _read(problems, self.contingency, lambda body: body.read("/contingency"))
-        tax = _read(problems, self.tax, lambda body: body.read("/tax"))
+        contingency = read_optional(problems, self.contingency, lambda body: body.read("/contingency"))
+        tax = read_optional(problems, self.tax, lambda body: body.read("/tax"))
         texts = {name: problems.read(_cleaning(getattr(self, name), name), "?") for name in _TEXTS}
         problems.refuse()
         assert value is not None
@@ -182,7 +158,7 @@ class ContractPatch(Struct, forbid_unknown_fields=True, kw_only=True):
                 given[name] = value
         for name in ("value", "contingency", "tax"):
             if (body := getattr(self, name)) is not UNSET:
-                given[name] = _read(problems, body, lambda body, name=name: body.read(f"/{name}"))  # type: ignore[misc]
+                given[name] = read_optional(problems, body, lambda body, name=name: body.read(f"/{name}"))  # type: ignore[misc]
         if self.payment_terms is not UNSET:
             given |= {"payment_days": self.payment_terms.days, "payment_from": self.payment_terms.from_}
         if self.approval is not UNSET and self.approval.contact_ids is not None:
@@ -220,11 +196,11 @@ class MilestonePatch(Struct, forbid_unknown_fields=True, kw_only=True):
             if (lines := getattr(self, name)) is not UNSET:
                 given[name] = read_lines(problems, lines, f"/{name}")
         if self.amount is not UNSET:
-            given["amount"] = _read(problems, self.amount, lambda body: body.read("/amount"))
+            given["amount"] = read_optional(problems, self.amount, lambda body: body.read("/amount"))
         if self.percent is not UNSET:
-            given["percent"] = _read(problems, self.percent, lambda text: read_percent(text, "/percent"))
+            given["percent"] = read_optional(problems, self.percent, lambda text: read_percent(text, "/percent"))
         if self.tax is not UNSET:
-            given["tax"] = _read(problems, self.tax, lambda body: body.read("/tax"))
+            given["tax"] = read_optional(problems, self.tax, lambda body: body.read("/tax"))
         problems.refuse()
         return MilestoneChange(**given)
 
@@ -424,26 +400,5 @@ _TEXTS = {"title": 200, "reference": 60, "purchase_order": 60, "buyer_reference"
 """One-line members of a contract and their limits."""
 
 
-def read_percent(text: str, pointer: str) -> Decimal:
-    """A percentage of 0 to 100. Raises `Invalid` at `pointer`."""
-    try:
-        return parse_percent(text)
-    except Invalid as error:
-        raise invalid(pointer, error.detail) from None
-
-
-def read_lines(problems: Problems, lines: list[str], pointer: str) -> list[str]:
-    """Cleaned lines; empty ones are left out."""
-    read = [
-        problems.read(lambda line=line, index=index: clean(line, f"{pointer}/{index}"), "")  # type: ignore[misc]
-        for index, line in enumerate(lines)
-    ]
-    return [line for line in read if line]
-
-
 def _cleaning(text: str, name: str) -> Callable[[], str]:
     return lambda: clean(text, f"/{name}", most=_TEXTS[name])
-
-
-def _read(problems: Problems, body: Any, reader: Callable[[Any], T]) -> T | None:
-    return None if body is None else problems.read(lambda: reader(body), None)

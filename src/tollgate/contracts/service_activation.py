@@ -73,20 +73,7 @@ async def activate_contract(
         if problems:
             raise NotReady(problems[0].detail if len(problems) == 1 else None, errors=problems)
         content = canonical_json(agreed_content(contract, live, approvers, seller, client)).decode()
-        version = ContractVersion(
-            organization_id=command.organization_id,
-            id=uuid7(),
-            contract_id=contract_id,
-            number=1,
-            content=content,
-            content_sha256=hashlib.sha256(content.encode()).digest(),
-            agreement_sha256_hex=sha256_hex,
-            agreement_file_name=file_name_of(agreement.file) if agreement and agreement.file else None,
-            agreed_on=agreement.agreed_on if agreement else None,
-            agreed_by=agreement.agreed_by if agreement else None,
-            created_by=command.actor_id,
-            created_at=clock.now(),
-        )
+        version = _version(command, contract_id, content, agreement, sha256_hex)
         if agreement is not None and agreement.file is not None and sha256_hex is not None:
             await keep(session, command.organization_id, sha256_hex, len(agreement.file.content), content_type_of(agreement.file))
         # The milestones' last changes must reach the database while the contract is still a draft: its guard refuses them later.
@@ -120,6 +107,25 @@ async def problems_of(session: AsyncSession, organization_id: UUID, contract_id:
         raise RuntimeError(f"contract {contract_id} has no client")
     live = [row for row in rows if row.state != State.CANCELLED]
     return activation_problems(_draft_facts(contract, live, approvers, seller, client))
+
+
+def _version(
+    command: Command, contract_id: UUID, content: str, agreement: AgreementInput | None, sha256_hex: str | None
+) -> ContractVersion:
+    return ContractVersion(
+        organization_id=command.organization_id,
+        id=uuid7(),
+        contract_id=contract_id,
+        number=1,
+        content=content,
+        content_sha256=hashlib.sha256(content.encode()).digest(),
+        agreement_sha256_hex=sha256_hex,
+        agreement_file_name=file_name_of(agreement.file) if agreement and agreement.file else None,
+        agreed_on=agreement.agreed_on if agreement else None,
+        agreed_by=agreement.agreed_by if agreement else None,
+        created_by=command.actor_id,
+        created_at=clock.now(),
+    )
 
 
 def agreed_content(

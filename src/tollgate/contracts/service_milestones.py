@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import calendar
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
-from fractions import Fraction
 from uuid import UUID
 
 from msgspec import UNSET
@@ -15,7 +12,18 @@ from msgspec import UNSET
 from tollgate import audit, clock
 from tollgate.contracts import queries
 from tollgate.contracts.models import Contract, Milestone
-from tollgate.contracts.rules import ContractState, Event, MilestoneDraft, State, TaxCategory, TaxTreatment, milestone_amounts
+from tollgate.contracts.rules import (
+    ContractState,
+    Event,
+    MilestoneDraft,
+    PaymentTerms,
+    State,
+    TaxCategory,
+    TaxTreatment,
+    TermsFrom,
+    due_day,
+    milestone_amounts,
+)
 from tollgate.contracts.service_checks import milestone_problems, refuse
 from tollgate.contracts.service_input import MilestoneChange, MilestoneInput
 from tollgate.contracts.service_moves import lock_milestone, move, require_version
@@ -23,8 +31,7 @@ from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
 from tollgate.errors import Conflict, FieldError, _
-from tollgate.money.amount import Money, round_half_up
-from tollgate.money.rates import percent_of
+from tollgate.money.amount import Money
 
 
 class AgreedAlready(Conflict):
@@ -176,26 +183,6 @@ def _write(row: Milestone, item: MilestoneInput) -> None:
     row.tax_rate_percent = item.tax.rate_percent if item.tax else None
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What one milestone costs alone: net, tax and gross, each rounded once (R2, R3)."""
-
-    net: Money
-    tax: Money
-    gross: Money
-
-
-def price_of(amount: Money, price_basis: str, tax: TaxTreatment) -> Price:
-    """Net, tax and gross of an agreed amount. A gross price works back to the net whose gross comes nearest (R3)."""
-    if price_basis == "gross":
-        net = Money(round_half_up(amount.minor / (1 + Fraction(tax.rate_percent) / 100)), amount.currency)
-        return Price(net, amount - net, amount)
-    own = percent_of(amount, tax.rate_percent)
-    return Price(amount, own, amount + own)
-
-
 def due_if_issued(issued_on: date, days: int, start: str) -> date:
-    """The day an invoice issued on `issued_on` would be due: so many days from then, or from the end of that month."""
-    if start == "end_of_month":
-        issued_on = issued_on.replace(day=calendar.monthrange(issued_on.year, issued_on.month)[1])
-    return issued_on + timedelta(days=days)
+    """The day an invoice issued on `issued_on` would be due, by a contract's columns."""
+    return due_day(issued_on, PaymentTerms(days, TermsFrom(start)))

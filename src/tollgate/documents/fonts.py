@@ -2,7 +2,7 @@
 
 The first 255 glyphs of every embedded font are the same (Latin, punctuation, currency signs), so its bytes are made once
 per process; other scripts get further subsets of their own, kept in a small cache. That, and strings encoded by table,
-is what makes this about three times faster than ReportLab's own per-document subsetting (`benchmarks/invoice_pdf.py`).
+is what makes this about three times faster than ReportLab's own per-document subsetting (`benchmarks/bench_invoice_pdf.py`).
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from tollgate.payments.accounts import Gateways
 from tollgate.payments.api import show_account
 from tollgate.payments.rules import Chosen
 from tollgate.payments.schemas import GatewayAccountBody
+from tollgate.payments.sealing import Unreadable
 from tollgate.settings import Settings
 from tollgate.web.forms import Form, read_form
 from tollgate.web.rendering import page, see_other
@@ -131,7 +132,12 @@ async def _settings_page(
         account = await show_account(gateways, caller.organization_id)
     except NotFound:
         account = None
-    usable = account is not None and await gateways.of(caller.organization_id) is not None
+    try:
+        usable = account is not None and await gateways.of(caller.organization_id) is not None
+        problem = _("This account is live, and the server does not run with STRIPE_LIVE=1: it is not used.")
+    except Unreadable as error:
+        # The page must stay: it is where the account is disconnected and connected again.
+        usable, problem = False, error.detail
     async with db.reading(caller.organization_id) as session:
         stopped = await queries.stopped(session, caller.organization_id)
         seller = await session.get_one(Organization, caller.organization_id)
@@ -142,6 +148,7 @@ async def _settings_page(
         form=form,
         account=account,
         usable=usable,
+        problem=problem,
         sandbox=settings.stripe_api_base,
         live_allowed=settings.stripe_live,
         stopped=stopped,

@@ -32,6 +32,9 @@ from tollgate.payments.rules import Chosen, OpenInvoice, allocate
 from tollgate.payments.sealing import seal
 from tollgate.payments.steps import TO_COMPOSE
 
+EARLIEST_DAY = date(2000, 1, 1)
+"""No transfer of before is recorded: such a day is a slip of the keyboard."""
+
 
 class SetByServer(Conflict):
     """The account is the one of the server's environment; members cannot change it."""
@@ -83,8 +86,8 @@ async def record_transfer(db: Database, command: Command, asked: NewTransfer) ->
         if await session.get(Client, (organization_id, asked.client_id)) is None:
             raise NotFound
         seller = await session.get_one(Organization, organization_id)
-        if asked.received_on > clock.today(seller.time_zone):
-            raise invalid("/received_on", _("Enter the day on which the money arrived; it cannot be in the future"))
+        if not EARLIEST_DAY <= asked.received_on <= clock.today(seller.time_zone):
+            raise invalid("/received_on", _("Enter the day on which the money arrived: not in the future, and not before the year 2000"))
         invoices = await _lock_open(session, organization_id, asked)
         result = allocate(asked.amount, [_open(invoice) for invoice in invoices.values()], asked.allocations)
         received = Received(

@@ -54,12 +54,13 @@ def next_step(wanted: Wanted, lines: int, taken: Mapping[str, StepState]) -> str
     # Before it could be paid there, a settled invoice is simply taken back.
     if wanted is Wanted.CLOSED or (wanted is Wanted.SETTLED and StepName.FINALIZE not in taken):
         return _way_back(taken, done)
+    if wanted is Wanted.SETTLED:
+        if taken[StepName.FINALIZE] is StepState.PLANNED:
+            return StepName.FINALIZE
+        # A refusal on the way does not matter any more: whatever stands open there must not be asked for.
+        return StepName.MARK_PAID if taken.get(StepName.MARK_PAID) in {None, StepState.PLANNED} else None
     if StepState.REFUSED in taken.values():
         return None
-    if wanted is Wanted.SETTLED:
-        if StepName.FINALIZE not in done:
-            return StepName.FINALIZE
-        return None if StepName.MARK_PAID in done else StepName.MARK_PAID
     for name in (StepName.CUSTOMER, StepName.DRAFT, *line_names(lines), StepName.COMPARE, StepName.FINALIZE, StepName.SEND):
         if name not in done:
             return name

@@ -265,10 +265,18 @@ def _send_mail(client: StripeClient, target: str, params: Any, key: str) -> str:
 
 
 def _send_withdraw(client: StripeClient, target: str, _params: Any, key: str) -> str:
-    invoice = client.v1.invoices.retrieve(target)
+    try:
+        invoice = client.v1.invoices.retrieve(target)
+        if invoice.status == "draft":
+            client.v1.invoices.delete(target)
+    except stripe.InvalidRequestError as error:
+        if error.code != "resource_missing":
+            raise
+        # Deleted by an attempt whose answer was lost: deleting takes no idempotency key.
+        return target
     if invoice.status == "draft":
-        client.v1.invoices.delete(target)
-    elif invoice.status in {"open", "uncollectible"} and invoice.amount_paid:
+        return target
+    if invoice.status in {"open", "uncollectible"} and invoice.amount_paid:
         # Stripe makes no partly paid invoice void.
         client.v1.credit_notes.create({"invoice": target, "amount": invoice.amount_remaining}, {"idempotency_key": f"{key}:credit"})
     elif invoice.status in {"open", "uncollectible"}:

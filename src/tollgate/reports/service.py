@@ -42,10 +42,14 @@ async def payments_csv(db: Database, organization_id: UUID, asked: PaymentsAsked
     """
     waiting: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS_AHEAD)
 
+    async def write(chunk: bytes) -> None:
+        # The driver hands out its own buffer.
+        await waiting.put(bytes(chunk))
+
     async def copy() -> None:
         try:
             async with db.reading(organization_id) as session:
-                await queries.copy_payments(session, asked, waiting.put)
+                await queries.copy_payments(session, asked, write)
         finally:
             await waiting.put(None)
 

@@ -14,6 +14,8 @@ from litestar.status_codes import HTTP_303_SEE_OTHER
 from tollgate.db.database import Database
 from tollgate.errors import NotAllowed, NotFound, _
 from tollgate.http.commands import client_address
+from tollgate.http.problems import as_tollgate_error, headers_of, status_of
+from tollgate.i18n import translate
 from tollgate.settings import Settings
 from tollgate.signoff import service as signoff
 from tollgate.signoff.service import VerifiedLink
@@ -132,7 +134,23 @@ def client_failure(request: AnyRequest, error: Exception) -> Response[Any]:
         case CsrfFailed():
             return page("screens/client/send_again.html", status=403, back=_page_of(request.url.path))
         case _:
-            return failure_response(request, error)
+            back = _page_of(request.url.path)
+            return failure_response(request, error) if request.url.path == back else _refused(error, back)
+
+
+def _refused(error: Exception, back: str) -> Response[str]:
+    """Something of a link's page was refused: the way out is that page, not the members' start page."""
+    refused = as_tollgate_error(error)
+    title, detail = translate(refused.title), translate(refused.detail)
+    return page(
+        "error.html",
+        status=status_of(refused),
+        headers=headers_of(refused),
+        title=title,
+        detail="" if detail == title else detail,
+        way_out=(_("Back to the page"), back),
+        reference=None,
+    )
 
 
 def _page_of(path: str) -> str:

@@ -56,8 +56,6 @@ REFUSALS = (Invalid, Conflict, NotAllowed, TooManyAttempts)
 FRESH_LINK = limits.Limit("fresh-link", 3, timedelta(hours=1))
 LINK_CODE = limits.Limit("link-code", 5, timedelta(hours=1))
 PROPOSAL = limits.Limit("colleague", 5, timedelta(hours=1))
-INVOICE_SOON = timedelta(minutes=10)
-"""How long after the decision the certificate's page looks for the invoice by itself."""
 FORMS = ("approval", "changes", "colleague")
 
 
@@ -119,7 +117,7 @@ async def _used(db: Database, link: LinkPage) -> tuple[str, dict[str, Any]]:
     async with db.reading(link.organization_id) as session:
         invoice = await queries.invoice_of_round(session, link)
     unfinished = invoice is None or invoice.is_unfinished or link.certificate is None or link.certificate.pdf_sha256_hex is None
-    soon = unfinished and not link.reopened_because and clock.now() - own.decided_at < INVOICE_SOON
+    soon = unfinished and not link.reopened_because and clock.now() - own.decided_at < queries.SOON
     return "approved", {"own": own, "invoice": invoice, "looks_again": soon}
 
 

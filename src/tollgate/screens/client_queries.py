@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -26,6 +26,8 @@ from tollgate.signoff.service_page import PageDecision, PageDeliverable
 from tollgate.web.rendering import Seller
 
 PAYABLE_STATES = (InvoiceState.ISSUED, InvoiceState.PARTLY_PAID)
+SOON = timedelta(minutes=10)
+"""How long a page looks by itself for what follows in a moment: the invoice, its PDF, the Pay button."""
 METHODS = {"stripe": _("Paid online"), "bank_transfer": _("Bank transfer")}
 
 
@@ -100,6 +102,8 @@ class InvoicePage:
     client_name: str
     locale: str
     invoice: PayableInvoice
+    looks_again: bool
+    """Whether what is still missing is worth looking for by itself: soon after the invoice was issued."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,4 +253,5 @@ async def invoice_page(session: AsyncSession, verified: VerifiedLink, now: datet
         client_name=client.legal_name,
         locale=i18n.choose(contact.locale, client.locale, organization.locale),
         invoice=invoice,
+        looks_again=invoice.is_unfinished and invoice.shown.issued_at is not None and now - invoice.shown.issued_at < SOON,
     )

@@ -15,6 +15,7 @@ from tollgate import audit, clock, i18n
 from tollgate.access.callers import Caller, requires
 from tollgate.access.rules import Permission
 from tollgate.access.shell import csrf_token_for, shell_for
+from tollgate.billing.service_views import ReadyToInvoice, ready_to_invoice
 from tollgate.contracts.rules import Health, State, health
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
@@ -36,6 +37,8 @@ ADMINISTER = [requires(Permission.ADMINISTER)]
 WEEKS = 6
 EXPIRES_SOON = timedelta(days=5)
 MAILS_FOR = timedelta(days=30)
+BILLED_WITHIN = timedelta(minutes=10)
+"""How long the job that bills an approval may take before it counts as forgotten."""
 NOTHING = Tally(0, ())
 
 
@@ -208,10 +211,8 @@ def _refused_mail(mail: queries.TroubledMail) -> Need:
 
 async def _work(session: AsyncSession, caller: Caller, seller: Seller, today: date) -> list[Need]:
     organization_id, found = caller.organization_id, []
-    blocked = await queries.blocks(session, organization_id)
-    drafts = await queries.draft_invoices(session, organization_id)
-    for row in await queries.milestones(session, organization_id, states=("approved",)):
-        need = _unbilled(row, blocked.get(row.id), drafts.get(row.id), may_bill=caller.may(Permission.BILL))
+    for one in await ready_to_invoice(session, organization_id):
+        need = _unbilled(one, may_bill=caller.may(Permission.BILL))
         if need is not None:
             found.append(need)
     for row in await queries.milestones(session, organization_id, states=("changes_requested",)):
@@ -240,19 +241,43 @@ def _need(
     )
 
 
-def _unbilled(row: MilestoneRow, blocked: str | None, draft: UUID | None, *, may_bill: bool) -> Need | None:
-    since = row.approved_at or clock.now()
-    if blocked is not None:
-        need = _need(row, 0, "overdue", _("Cannot be billed"), _("%(reason)s", reason=blocked), since=since)
-        fix = "/settings" if "settings" in blocked or "seller" in blocked else f"/contracts/{row.contract_id}"
-        return _with(need, action=_("Add what is missing"), action_href=fix)
-    if draft is not None:
-        need = _need(row, 5, "on_time", _("Ready to invoice"), _("A draft waits for review"), since=since)
-        return _with(need, action=_("Review the draft"), action_href=f"/invoices/{draft}")
-    if row.billing_held:
-        need = _need(row, 5, "on_time", _("Ready to invoice"), _("Billing is held since its last invoice was taken back"), since=since)
-        return _with(need, action=_("Invoice it") if may_bill else _("Open"), action_href=f"/milestones/{row.id}")
-    return None
+def _unbilled(one: ReadyToInvoice, *, may_bill: bool) -> Need | None:
+    since, page_of_it = one.since or clock.now(), f"/milestones/{one.milestone_id}"
+    what, action, href = _("Billing is held since its last invoice was taken back"), _("Invoice it") if may_bill else _("Open"), page_of_it
+    blocked = one.why == "blocked" and one.blocked_because
+    if blocked:
+        what, action, href = _("%(reason)s", reason=blocked), _("Add what is missing"), field_of(blocked, one.client_id)
+    elif one.draft_id is not None:
+        what, action, href = _("A draft waits for review"), _("Review the draft"), f"/invoices/{one.draft_id}"
+    elif one.why == "waiting" and since > clock.now() - BILLED_WITHIN:
+        return None
+    elif one.why != "held":
+        what = _("Approved and not billed yet")
+    return Need(
+        rank=0 if blocked else 5,
+        since=since,
+        tone="overdue" if blocked else "on_time",
+        word=_("Cannot be billed") if blocked else _("Ready to invoice"),
+        title=one.title,
+        detail=_("%(client)s · %(contract)s · %(what)s", client=one.client_name, contract=one.contract_title, what=what),
+        href=page_of_it,
+        amount=one.amount,
+        action=action,
+        action_href=href,
+    )
+
+
+def field_of(reason: str, client_id: UUID) -> str:
+    """Where the field is that a block names (R18); the reason is kept in English, whoever reads it."""
+    theirs = f"/clients/{client_id}/edit"
+    fields = (
+        ("seller's tax number", "/settings#tax_id"),
+        ("seller's name", "/settings#legal_name"),
+        ("seller's country", "/settings#country"),
+        ("client's name", f"{theirs}#legal_name"),
+        ("client's country", f"{theirs}#country"),
+    )
+    return next((href for words, href in fields if words in reason), "/settings")
 
 
 def _with(need: Need, *, action: Message, action_href: str) -> Need:

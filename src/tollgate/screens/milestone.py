@@ -15,13 +15,14 @@ from tollgate.access.rules import Permission
 from tollgate.access.shell import csrf_token_for, shell_for
 from tollgate.billing.service_views import InvoiceFilter, list_invoices
 from tollgate.contracts import queries as contract_queries
-from tollgate.contracts.rules import ContractState, Event, State
+from tollgate.contracts.rules import ContractState, Event
 from tollgate.contracts.service_deliverables import OPEN_STATES
 from tollgate.contracts.service_views import contract_view
 from tollgate.db.database import Database
 from tollgate.parties import queries as parties
 from tollgate.screens import queries
 from tollgate.screens.client_queries import size_text
+from tollgate.screens.home import field_of
 from tollgate.signoff import service as signoff
 from tollgate.signoff.models import ReviewRound
 from tollgate.signoff.service_views import RoundView
@@ -84,7 +85,7 @@ async def milestone_page(
         may_deliver=may_edit and contract.state is ContractState.ACTIVE and milestone.state in OPEN_STATES,
         can={event.value: event in events for event in Event},
         open_round=next((one for one in rounds if one.state == "open"), None),
-        waits_for_bill=milestone.state is State.APPROVED,
+        fix=field_of(blocked, contract.client_id) if blocked else "",
     )
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tollgate.billing.models import BillingBlock, Invoice, InvoiceLine
+from tollgate.billing.models import BillingBlock, Invoice
 from tollgate.contracts.models import Contract, Milestone
 from tollgate.mail.models import MailMessage
 from tollgate.money.amount import Money
@@ -202,16 +202,6 @@ async def blocks(session: AsyncSession, organization_id: UUID) -> dict[UUID, str
     return {row.milestone_id: row.reason for row in rows}
 
 
-async def draft_invoices(session: AsyncSession, organization_id: UUID) -> dict[UUID, UUID]:
-    """Draft invoices that wait for review, by milestone."""
-    rows = await session.execute(
-        select(InvoiceLine.milestone_id, Invoice.id)
-        .join(Invoice, (Invoice.organization_id == InvoiceLine.organization_id) & (Invoice.id == InvoiceLine.invoice_id))
-        .where(Invoice.organization_id == organization_id, Invoice.state == "draft", InvoiceLine.milestone_id.is_not(None))
-    )
-    return {milestone_id: invoice_id for milestone_id, invoice_id in rows if milestone_id is not None}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TroubledMail:
     """A mail that was refused, or waits after an error."""
@@ -270,13 +260,3 @@ async def counts(session: AsyncSession, organization_id: UUID) -> tuple[int, int
         select(func.count()).select_from(Contract).where(Contract.organization_id == organization_id, Contract.state != "draft")
     )
     return int(clients or 0), int(contracts or 0), int(agreed or 0)
-
-
-async def milestone_titles_billed(session: AsyncSession, organization_id: UUID, contract_id: UUID) -> dict[UUID, UUID]:
-    """The invoice that bills a milestone of a contract now, by milestone."""
-    rows = await session.execute(
-        select(InvoiceLine.milestone_id, InvoiceLine.invoice_id)
-        .join(Invoice, (Invoice.organization_id == InvoiceLine.organization_id) & (Invoice.id == InvoiceLine.invoice_id))
-        .where(Invoice.organization_id == organization_id, Invoice.contract_id == contract_id, InvoiceLine.live)
-    )
-    return {milestone_id: invoice_id for milestone_id, invoice_id in rows if milestone_id is not None}

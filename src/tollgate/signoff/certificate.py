@@ -14,15 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate import audit, clock, i18n
 from tollgate.contracts import queries as contract_queries
-from tollgate.contracts.service_milestones import price_of, tax_for
+from tollgate.contracts.rules import price_of
+from tollgate.contracts.service_milestones import tax_for
 from tollgate.documents import service as documents
 from tollgate.documents.service import Design
 from tollgate.documents.views import CertificateView, DecisionView, DeliveredView, DocumentInfo, Fact, PartyView, SectionView
 from tollgate.errors import Message, _
 from tollgate.i18n import translate as say
-from tollgate.i18n.choice import babel_locale
 from tollgate.money.amount import Money
 from tollgate.parties.models import Client, Contact, Organization
+from tollgate.parties.printing import address_lines, contact_lines, tax_lines
 from tollgate.signoff import queries
 from tollgate.signoff.models import SignOff
 from tollgate.signoff.queries import Review
@@ -110,7 +111,7 @@ def certificate_view(parts: _Parts, locale: str) -> CertificateView:
         headline_note=say(_("tax included") if review.contract.price_basis == "gross" else _("net of tax")),
         seller=_seller(organization),
         statement=say(_statement(parts)),
-        facts=_facts(parts, i18n.money(price.gross)),
+        facts=_facts(parts, i18n.money(price.payable)),
         promised=SectionView(title=say(_("What was promised")), paragraphs=_promised(parts.content)),
         delivered_title=say(_("What was delivered")),
         delivered=tuple(_delivered(item) for item in parts.content["deliverables"]),
@@ -231,23 +232,16 @@ def _seller(organization: Organization) -> PartyView:
         label=say(_("Seller")),
         name=organization.legal_name,
         address=address_lines(organization),
-        tax_ids=tuple(item for item in (organization.tax_id, organization.registration_number) if item),
-        contact=tuple(item for item in (organization.email, organization.phone, organization.website) if item),
+        tax_ids=tax_lines(organization),
+        contact=contact_lines(organization),
     )
-
-
-def address_lines(party: Organization | Client) -> tuple[str, ...]:
-    """An address as it is written on an envelope, the country by its name in the present locale; what is empty is left out."""
-    country = str(babel_locale(i18n.current_locale.get()).territories.get(party.country, party.country))
-    town = " ".join(part for part in (party.postal_code, party.city) if part)
-    return tuple(line for line in (party.line1, party.line2, town, party.region, country) if line)
 
 
 def _footer(organization: Organization) -> tuple[tuple[str, ...], ...]:
     columns: Sequence[tuple[str, ...]] = (
         (organization.legal_name, *address_lines(organization)),
-        tuple(item for item in (organization.email, organization.phone, organization.website) if item),
-        tuple(item for item in (organization.tax_id, organization.registration_number) if item),
+        contact_lines(organization),
+        tax_lines(organization),
     )
     return tuple(column for column in columns if column)
 

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollgate import audit, clock, i18n
 from tollgate.access.models import Member
 from tollgate.contracts import queries as contract_queries
-from tollgate.contracts.service_milestones import due_if_issued, price_of, tax_for
+from tollgate.contracts.rules import price_of
+from tollgate.contracts.service_milestones import due_if_issued, tax_for
 from tollgate.documents import service as documents
 from tollgate.mail.composing import Accepted, AttachmentRef, Composed, Composer
 from tollgate.mail.models import MailMessage
@@ -90,7 +91,7 @@ class _Scene:
             "milestone": self.content["title"],
             "round": review.round.number,
             "amount": amount,
-            "gross": price.gross,
+            "gross": price.payable,
             "net": price.net,
             "price_basis": review.contract.price_basis,
             "zone": self.organization.time_zone,

@@ -16,11 +16,11 @@ from tollgate.access.rules import Permission
 from tollgate.access.shell import csrf_token_for, shell_for
 from tollgate.contracts import queries as contract_queries
 from tollgate.contracts import service as contracts
-from tollgate.contracts.pages import clean_name
-from tollgate.contracts.rules import Event
+from tollgate.contracts.rules import Event, Price, price_of
 from tollgate.contracts.service_deliverables import OPEN_STATES
-from tollgate.contracts.service_milestones import Price, due_if_issued, price_of
+from tollgate.contracts.service_milestones import due_if_issued
 from tollgate.contracts.service_views import ContractView, MilestoneView, contract_view
+from tollgate.contracts.step_pages import clean_name
 from tollgate.db.command import Command, Replayed
 from tollgate.db.database import Database
 from tollgate.documents import service as documents

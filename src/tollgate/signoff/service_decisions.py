@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollgate import audit, clock
 from tollgate.contracts import queries as contract_queries
 from tollgate.contracts.models import Contract, Milestone
-from tollgate.contracts.rules import Event, MilestoneFacts, Party
+from tollgate.contracts.rules import Event, MilestoneFacts, Party, price_of
 from tollgate.contracts.service import check_move, lock_milestone, move
 from tollgate.contracts.service_deliverables import check_file, content_type_of, file_name_of
-from tollgate.contracts.service_milestones import price_of, tax_for
+from tollgate.contracts.service_milestones import tax_for
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7

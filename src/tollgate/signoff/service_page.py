@@ -13,14 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollgate import clock, i18n
 from tollgate.contracts import queries as contract_queries
 from tollgate.contracts.models import Deliverable
-from tollgate.contracts.rules import State, TaxTreatment
-from tollgate.contracts.service_milestones import Price, due_if_issued, price_of, tax_for
+from tollgate.contracts.rules import Price, State, TaxTreatment, price_of
+from tollgate.contracts.service_milestones import due_if_issued, tax_for
 from tollgate.documents import service as documents
 from tollgate.errors import NotFound
 from tollgate.money.amount import Money
 from tollgate.parties.models import Organization
+from tollgate.parties.printing import address_lines
 from tollgate.signoff import queries
-from tollgate.signoff.certificate import KIND, address_lines
+from tollgate.signoff.certificate import KIND
 from tollgate.signoff.models import ApprovalLink
 from tollgate.signoff.queries import Review
 from tollgate.signoff.rules import LinkState, RoundState, link_state
