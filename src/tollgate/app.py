@@ -17,6 +17,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from tollgate import __version__
@@ -202,7 +203,8 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
             version=__version__,
             description="Contract milestone billing: everything the pages do. Names and shapes are stable.",
             path="/api",
-            render_plugins=[],
+            # Only the description itself: the stock viewers load scripts from other hosts.
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
             components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description="An API key, `tg_…`")}),
             security=[{"key": []}],
         ),

@@ -67,7 +67,7 @@ DAMAGE: tuple[tuple[str, str], ...] = (
     ("invoice_lines", "update invoice set net_minor = net_minor - 1, tax_minor = tax_minor + 1 where id = <taxed>"),
     ("credit_lines", "update credit_note_line set net_minor = net_minor + 1 where id = [credit_note_line]"),
     ("credit_lines", "update credit_note_tax set tax_minor = tax_minor + 1"),
-    ("credit_lines", "with c as (update credit_note set tax_minor = tax_minor + 1, gross_minor = gross_minor + 1, amount_due_minor = amount_due_minor + 1, from_open_minor = from_open_minor + 1 returning 1) update credit_note_tax set tax_minor = tax_minor + 1"),
+    ("credit_lines", "with c as (update credit_note set tax_minor = tax_minor + 1, gross_minor = gross_minor + 1, payable_minor = payable_minor + 1, from_open_minor = from_open_minor + 1 returning 1) update credit_note_tax set tax_minor = tax_minor + 1"),
     ("billed_once", "update invoice_line set round_sha256 = sha256('x') where id = [invoice_line]"),
     ("billed_once", "update review_round set amount_minor = amount_minor + 1 where id = (select round_id from invoice_line where id = <line>)"),
     ("billed_once", "update invoice_line set live = false where invoice_id in (select id from invoice where state = 'paid')"),

@@ -142,7 +142,7 @@ async def test_the_page_says_what_is_to_be_decided(world: World) -> None:
     milestone_id = await world.delivered()
     verified, decision = await world.opened(milestone_id)
     shown = await page(world, verified)
-    assert (shown.state, shown.milestone_title, shown.amount, shown.price.gross) == (
+    assert (shown.state, shown.milestone_title, shown.amount, shown.price.payable) == (
         LinkState.OPEN,
         "Design",
         eur("1000.00"),
