@@ -28,8 +28,8 @@ from tollgate.audit.anchors import EVERY as ANCHOR_EVERY
 from tollgate.audit.anchors import Anchor, Anchors
 from tollgate.billing import api as billing_api
 from tollgate.billing import jobs as billing_jobs
-from tollgate.billing import pages as billing_pages
 from tollgate.billing import mails as billing_mails
+from tollgate.billing import pages as billing_pages
 from tollgate.contracts import api as contracts_api
 from tollgate.contracts import pages as contracts_pages
 from tollgate.db.database import Database

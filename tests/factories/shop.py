@@ -113,7 +113,9 @@ class Shop:
         async with self.db.reading(self.org.id) as session:
             found = await session.execute(
                 select(ApprovalLink, ReviewRound.content_sha256)
-                .join(ReviewRound, (ReviewRound.organization_id == ApprovalLink.organization_id) & (ReviewRound.id == ApprovalLink.round_id))
+                .join(
+                    ReviewRound, (ReviewRound.organization_id == ApprovalLink.organization_id) & (ReviewRound.id == ApprovalLink.round_id)
+                )
                 .where(ReviewRound.milestone_id == milestone_id)
                 .order_by(ReviewRound.number.desc(), ApprovalLink.created_at.desc())
                 .limit(1)

@@ -100,7 +100,13 @@ def counted(counter: Counter, database: Database) -> Iterator[None]:
     event.listen(engine, "before_cursor_execute", before)
     event.listen(engine, "after_cursor_execute", after)
     engine.dialect.do_commit = committing  # type: ignore[method-assign]
-    outside = [(LocalStorage, "put"), (SmtpTransport, "send"), (StripeGateway, "carry_out"), (StripeGateway, "invoice"), (StripeGateway, "find")]
+    outside = [
+        (LocalStorage, "put"),
+        (SmtpTransport, "send"),
+        (StripeGateway, "carry_out"),
+        (StripeGateway, "invoice"),
+        (StripeGateway, "find"),
+    ]
     restore = [calling(owner, name) for owner, name in outside]
     try:
         yield

@@ -21,5 +21,7 @@ async def test_killed_lives(database_url: str, tmp_path: Path, capsys: Any) -> N
         async with kills.make_lives(database_url, tmp_path) as lives:
             ended = await kills.run(lives, count=count, seed=seed(), say=say)
     assert sum(life.killed for life in ended) >= count * 9 // 10, "nearly every life must reach the point at which it is killed"
-    outside = [life.name for life in ended if "Stripe" in life.name or "Smtp" in life.name or "Storage" in life.name or "commit" in life.name]
+    outside = [
+        life.name for life in ended if "Stripe" in life.name or "Smtp" in life.name or "Storage" in life.name or "commit" in life.name
+    ]
     assert outside, "some must be killed at a commit or around a call outside"

@@ -122,9 +122,7 @@ async def count(site: Site, model: Any) -> int:
 async def test_sending_the_form_twice_makes_one_contract(site: Site, browsers: dict[str, Browser]) -> None:
     browser = await inside(site, browsers, "account_manager")
     shown = (await browser.get("/contracts/new")).text
-    typed = contract_fields(
-        "new", client_legal_name="Acme", client_country="AT", contact_name="Clara", contact_email="c@acme.example"
-    )
+    typed = contract_fields("new", client_legal_name="Acme", client_country="AT", contact_name="Clara", contact_email="c@acme.example")
     first = await send(browser, shown, "/contracts", save="1", **typed)
     again = await send(browser, shown, "/contracts", save="1", **typed)
     assert first.status_code == again.status_code == 303

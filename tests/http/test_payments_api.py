@@ -84,7 +84,12 @@ async def test_a_transfer_is_recorded_once_under_its_key(web: Web, world: PaidWo
     first = await web.post(f"{API}/payments", json=body(world, "150.00"), headers=headers)
     assert first.status_code == 201, first.text
     made = first.json()
-    assert (made["amount"], made["client_credit"], made["state"], made["client"]) == (eur("150.00"), eur("30.00"), "received", "Hafen & Söhne AG")
+    assert (made["amount"], made["client_credit"], made["state"], made["client"]) == (
+        eur("150.00"),
+        eur("30.00"),
+        "received",
+        "Hafen & Söhne AG",
+    )
     assert [(one["invoice_id"], one["amount"]) for one in made["allocations"]] == [(str(invoice.id), eur("120.00"))]
     again = await web.post(f"{API}/payments", json=body(world, "150.00"), headers=headers)
     assert (again.status_code, again.json(), again.headers["idempotency-replayed"]) == (201, made, "true")

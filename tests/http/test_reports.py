@@ -169,7 +169,14 @@ async def test_filters_narrow_all_three(web: Web, world: PaidWorld) -> None:
         assert [item["amount"]["amount"] for item in body["items"]] == expected, filters
         lines = rows_of(await web.get(REPORT, params={**filters, "format": "csv"}))
         assert [line["amount"] for line in lines] == expected, filters
-    for wrong in ({"from": "soon"}, {"from": "2026-02-02", "to": "2026-02-01"}, {"currency": "EURO"}, {"method": "cash"}, {"cursor": "x"}, {"limit": "0"}):
+    for wrong in (
+        {"from": "soon"},
+        {"from": "2026-02-02", "to": "2026-02-01"},
+        {"currency": "EURO"},
+        {"method": "cash"},
+        {"cursor": "x"},
+        {"limit": "0"},
+    ):
         assert (await web.get(REPORT, params=wrong)).status_code == 422, wrong
 
 

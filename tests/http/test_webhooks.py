@@ -134,7 +134,17 @@ async def test_of_two_signatures_one_is_enough(web: Web) -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"\xff\xfe", b"[]", b"{}", b"null", b'"x"', b"[" * 5000, json.dumps(event(created="soon")).encode(), json.dumps(event(data=None)).encode()],
+    [
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b"null",
+        b'"x"',
+        b"[" * 5000,
+        json.dumps(event(created="soon")).encode(),
+        json.dumps(event(data=None)).encode(),
+    ],
 )
 async def test_signed_nonsense_is_refused(web: Web, world: PaidWorld, payload: bytes) -> None:
     answer = await post(web, payload, signature(payload))

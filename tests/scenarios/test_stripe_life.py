@@ -39,7 +39,9 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
     """The web application on a free port."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    config = uvicorn.Config(create_app(replace(settings, base_url=url)), lifespan="on", log_config=None, ws="none", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        create_app(replace(settings, base_url=url)), lifespan="on", log_config=None, ws="none", timeout_graceful_shutdown=2
+    )
     server = uvicorn.Server(config)
     server.capture_signals = _no_signals  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -129,7 +129,9 @@ class PaidWorld:
 
     async def rows(self, model: type[Any]) -> list[Any]:
         async with self.db.reading(self.organization_id) as session:
-            return list(await session.scalars(select(model).order_by(model.created_at if hasattr(model, "created_at") else model.received_at)))
+            return list(
+                await session.scalars(select(model).order_by(model.created_at if hasattr(model, "created_at") else model.received_at))
+            )
 
     async def steps(self, invoice: Invoice) -> dict[str, GatewayStep]:
         async with self.db.reading(self.organization_id) as session:
@@ -155,6 +157,8 @@ async def paid_world(db: Database, storage: LocalStorage, settings: Settings, **
     name = f"t{uuid.uuid4().hex[:12]}"
     # In a thread with a loop of its own: the web test client keeps this one waiting while the server under test asks the sandbox.
     with running(**changes) as sandbox:
-        used = replace(settings, stripe_secret_key=f"sk_test_{name}", stripe_webhook_secret=WEBHOOK_SECRET, stripe_api_base=sandbox.stripe_url)
+        used = replace(
+            settings, stripe_secret_key=f"sk_test_{name}", stripe_webhook_secret=WEBHOOK_SECRET, stripe_api_base=sandbox.stripe_url
+        )
         async with httpx.AsyncClient(base_url=sandbox.stripe_url) as http:
             yield PaidWorld(await make_world(db, storage, used), sandbox, http, name)

@@ -36,15 +36,14 @@ from tollgate.billing.service import AlreadyInvoiced, NotADraft, NotCreditable
 from tollgate.contracts import service_milestones
 from tollgate.contracts.models import Contract, Milestone
 from tollgate.contracts.rules import (
+    TRANSITIONS,
     ContractState,
     Event,
     MilestoneFacts,
     NotReady,
-    Party,
     Role,
     RoleTooSmall,
     State,
-    TRANSITIONS,
     TransitionRefused,
     may,
     refusals,
@@ -66,7 +65,16 @@ BEGIN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 ROLES = ("admin", "account_manager", "finance")
 RATES = ("20", "10", "13", "5.5", "0")
 BY_LINK = (AlreadyDecided.slug, RoundClosed.slug, LinkRevoked.slug, LinkSuperseded.slug)
-EVENTS = (Event.START, Event.DELIVER, Event.WITHDRAW, Event.APPROVE, Event.REQUEST_CHANGES, Event.RECORD_APPROVAL, Event.REOPEN, Event.INVOICE)
+EVENTS = (
+    Event.START,
+    Event.DELIVER,
+    Event.WITHDRAW,
+    Event.APPROVE,
+    Event.REQUEST_CHANGES,
+    Event.RECORD_APPROVAL,
+    Event.REOPEN,
+    Event.INVOICE,
+)
 DONE = (State.PAID, State.CANCELLED)
 ALL_CHECKS = text(
     " union all ".join(f"select '{check.name}' as name, broken.* from ({check.broken}) as broken(id)" for check in invariants.CHECKS)

@@ -40,7 +40,9 @@ async def test_an_issued_invoice_is_ready_to_be_paid(world: PaidWorld) -> None:
     items = [world.account.table("invoiceitem")[item] for item in theirs["_items"]]
     assert [(item["amount"], item["description"]) for item in items] == [(100_000, "Stage 0, net"), (20_000, "Tax 20 %")]
     steps = await world.steps(invoice)
-    assert {name: (step.state, step.attempts) for name, step in steps.items()} == dict.fromkeys(("customer", "draft", "line 1", "line 2", "compare", "finalize", "send"), ("done", 1))
+    assert {name: (step.state, step.attempts) for name, step in steps.items()} == dict.fromkeys(
+        ("customer", "draft", "line 1", "line 2", "compare", "finalize", "send"), ("done", 1)
+    )
     assert not [event for event in world.events() if event["type"] == "invoice.sent"], "Stripe mails only where the organization wants it"
 
 
@@ -146,7 +148,9 @@ async def test_open_invoices_are_looked_at_once_a_day_even_without_any_event(wor
 class Flaky:
     """Stands before the sandbox and loses answers: the request was carried out, nobody heard of it."""
 
-    def __init__(self, world: PaidWorld, path: str, times: int, *, before: bool = False, status: int | None = None, method: str = "POST") -> None:
+    def __init__(
+        self, world: PaidWorld, path: str, times: int, *, before: bool = False, status: int | None = None, method: str = "POST"
+    ) -> None:
         self.method = method
         self.handle, self.path, self.left, self.before, self.status = world.sandbox.stripe_server._api, path, times, before, status
         self.keys: list[str] = []

@@ -66,7 +66,7 @@ def test_a_settled_invoice_is_never_left_to_be_paid(steps: int, last: StepState 
         assert order[-1] == StepName.MARK_PAID and set(order) <= {StepName.FINALIZE, StepName.MARK_PAID}
 
 
-amounts = st.integers(-10**9, 10**9).map(lambda minor: Money(minor, "EUR"))
+amounts = st.integers(-(10**9), 10**9).map(lambda minor: Money(minor, "EUR"))
 groups = st.lists(st.tuples(amounts, amounts), max_size=6)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Request
 
 from tollgate.access.callers import caller_of
+from tollgate.access.rules import Permission
 from tollgate.web.csrf import Csrf
 from tollgate.web.notices import notices_of
 from tollgate.web.rendering import Shell
@@ -28,4 +29,5 @@ def shell_for(request: Request[Any, Any, Any], active: str = "") -> Shell:
         brand=f"/brand/{caller.organization_id}.css",
         csrf_token=csrf_token_for(request),
         notices=notices_of(request),
+        hidden=frozenset() if caller.may(Permission.BILL) else frozenset({"payments"}),
     )

@@ -33,7 +33,7 @@ async def sums(session: AsyncSession, organization_id: UUID, asked: InvoiceFilte
     open_ = Invoice.payable_minor - Invoice.paid_minor - Invoice.credited_minor - Invoice.written_off_minor
     query = select(
         Invoice.currency,
-        func.count().label("count"),
+        func.count().label("documents"),
         func.sum(Invoice.payable_minor).label("payable"),
         func.sum(Invoice.paid_minor).label("paid"),
         func.sum(open_).label("open"),
@@ -52,7 +52,7 @@ async def sums(session: AsyncSession, organization_id: UUID, asked: InvoiceFilte
     return [
         Sums(
             currency=row.currency,
-            count=row.count,
+            count=row.documents,
             payable=Money(int(row.payable), row.currency),
             paid=Money(int(row.paid), row.currency),
             open=Money(int(row.open), row.currency),

@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from msgspec import UNSET
+
 from tollgate import i18n
 from tollgate.contracts.rules import (
     Allocation,
@@ -27,8 +29,8 @@ from tollgate.contracts.rules import (
 from tollgate.contracts.service_input import ContractChange, ContractInput, MilestoneInput
 from tollgate.contracts.service_views import ContractView, MilestoneView
 from tollgate.errors import FieldError, Invalid, Message, TollgateError, _
-from tollgate.http.bodies import percent_text
 from tollgate.money.amount import Money
+from tollgate.money.rates import percent_text
 from tollgate.parties import places
 from tollgate.parties.rules import ClientChanges, ContactChanges, checked, given
 from tollgate.web.forms import Form, Row
@@ -301,10 +303,10 @@ def change_of(asked: ContractInput) -> ContractChange:
         reference=asked.reference,
         purchase_order=asked.purchase_order,
         price_basis=asked.price_basis,
-        **({"tax": asked.tax} if asked.tax is not None else {}),
-        **({"payment_days": asked.payment_days} if asked.payment_days is not None else {}),
+        tax=asked.tax if asked.tax is not None else UNSET,
+        payment_days=asked.payment_days if asked.payment_days is not None else UNSET,
         payment_from=asked.payment_from,
-        **({"approver_ids": asked.approver_ids} if asked.approver_ids is not None else {}),
+        approver_ids=asked.approver_ids if asked.approver_ids is not None else UNSET,
         invoicing_on_approval=asked.invoicing_on_approval,
         milestones=asked.milestones,
     )
@@ -349,7 +351,7 @@ def values_of(view: ContractView) -> dict[str, Any]:
 
 def percent_field(value: Decimal | None) -> str:
     """Per cents as the reader writes them."""
-    return (percent_text(value) or "").replace(".", i18n.number_marks().decimal)
+    return (percent_text(value) if value is not None else "").replace(".", i18n.number_marks().decimal)
 
 
 def _day(value: date | None) -> str:

@@ -11,8 +11,9 @@ from tollgate.contracts.rules import TaxCategory, TaxTreatment
 from tollgate.contracts.schemas_reading import Problems, read_lines, read_optional, read_percent
 from tollgate.contracts.service import ContractChange, ContractInput, MilestoneChange, MilestoneInput
 from tollgate.contracts.service_views import ContractView, DeliverableView, MilestoneView
-from tollgate.http.bodies import MoneyBody, clean, percent_text
+from tollgate.http.bodies import MoneyBody, clean
 from tollgate.i18n import translate
+from tollgate.money.rates import percent_text
 
 Lines = Annotated[list[str], Meta(max_length=50)]
 PriceBasis = Literal["net", "gross"]
@@ -29,7 +30,7 @@ class TaxBody(Struct, forbid_unknown_fields=True, kw_only=True):
     @classmethod
     def of(cls, tax: TaxTreatment) -> "TaxBody":
         """The JSON shape."""
-        return cls(category=tax.category.value, rate_percent=percent_text(tax.rate_percent) or "0")
+        return cls(category=tax.category.value, rate_percent=percent_text(tax.rate_percent))
 
     def read(self, pointer: str) -> TaxTreatment:
         """The treatment. Raises `Invalid`."""
@@ -298,7 +299,7 @@ class MilestoneBody(Struct, kw_only=True):
             acceptance_criteria=list(view.acceptance_criteria),
             deliverables_expected=list(view.deliverables_expected),
             amount=MoneyBody.of(view.amount),
-            percent=percent_text(view.percent),
+            percent=percent_text(view.percent) if view.percent is not None else None,
             tax=TaxBody.of(view.own_tax) if view.own_tax else None,
             state=view.state.value,
             allowed_events=[event.value for event in view.allowed_events],

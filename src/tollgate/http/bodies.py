@@ -7,7 +7,6 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
@@ -113,14 +112,6 @@ def version_asked(request: Request[Any, Any, Any]) -> int:
     if not given.isdigit() or len(given) > 9:
         raise Stale(_("Send the ETag of what you edited in If-Match"))
     return int(given)
-
-
-def percent_text(value: Decimal | None) -> str | None:
-    """`33.34`, without trailing zeros beyond two: percentages are decimal strings."""
-    if value is None:
-        return None
-    text = format(value.normalize(), "f")
-    return text
 
 
 def uuid_or_none(text: str) -> UUID | None:

@@ -5,7 +5,7 @@
 
 from tollgate.i18n.catalogs import gettext, ngettext, translate
 from tollgate.i18n.choice import DEFAULT, SUPPORTED, choose, current_locale, direction, is_known, use_locale
-from tollgate.i18n.formats import amount, day, day_month, instant, money, number, percent, say
+from tollgate.i18n.formats import amount, day, day_month, file_size, instant, money, number, percent, say
 from tollgate.i18n.reading import NumberMarks, number_marks, parse_amount, parse_day, parse_percent
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "day",
     "day_month",
     "direction",
+    "file_size",
     "gettext",
     "instant",
     "is_known",

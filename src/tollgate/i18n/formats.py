@@ -122,3 +122,11 @@ def say(value: Message | str) -> str:
     from tollgate.i18n.catalogs import translate  # catalogs writes arguments with `shown`, so the import runs this way round
 
     return value if isinstance(value, str) else translate(value)
+
+
+def file_size(size: int) -> str:
+    """Bytes as people read them, to one decimal: `1.4 MB`."""
+    for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
+        if size >= factor:
+            return f"{number(Decimal(size) / factor, 1)} {unit}"
+    return f"{number(size)} B"

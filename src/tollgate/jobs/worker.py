@@ -161,7 +161,7 @@ class Worker:
                     raw = await connection.get_raw_connection()
                     driver: Any = raw.driver_connection
                     closed = asyncio.Event()
-                    driver.add_termination_listener(lambda *_: closed.set())
+                    driver.add_termination_listener(lambda *_, closed=closed: closed.set())
                     await driver.add_listener(CHANNEL, lambda *_: self._wake.set())
                     await closed.wait()
             except (OSError, DBAPIError):

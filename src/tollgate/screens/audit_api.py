@@ -85,9 +85,7 @@ async def verify_trail(caller: NamedDependency[Caller], db: NamedDependency[Data
     """Walk the whole chain."""
     async with db.reading(caller.organization_id) as session:
         found = await audit.verify(session, caller.organization_id)
-    return VerificationBody(
-        whole=found.broken_at is None, events=found.events, head=found.head_sha256.hex(), broken_at=found.broken_at
-    )
+    return VerificationBody(whole=found.broken_at is None, events=found.events, head=found.head_sha256.hex(), broken_at=found.broken_at)
 
 
 api_router = Router(path="/api/v1", route_handlers=[list_events, verify_trail], tags=["Audit"])

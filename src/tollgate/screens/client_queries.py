@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import select
@@ -138,16 +137,8 @@ def _row(page: LinkPage, item: PageDeliverable) -> DeliverableRow:
         href = f"/sign/{page.link_id}/files/{item.sha256_hex}"
     elif item.kind == "link" and item.url and item.url.startswith(("https://", "http://")):
         href = item.url
-    size = size_text(item.size) if item.kind == "file" and item.size is not None else ""
+    size = i18n.file_size(item.size) if item.kind == "file" and item.size is not None else ""
     return DeliverableRow(kind=item.kind, title=item.title, href=href, note=item.note or "", size=size)
-
-
-def size_text(size: int) -> str:
-    """Bytes as people read them, to one decimal."""
-    for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
-        if size >= factor:
-            return f"{i18n.number(Decimal(size) / factor, 1)} {unit}"
-    return f"{i18n.number(size)} B"
 
 
 def last_decision(page: LinkPage) -> PageDecision | None:

@@ -24,7 +24,6 @@ from tollgate.db.database import Database
 from tollgate.errors import Message, _
 from tollgate.parties import queries as parties
 from tollgate.screens.activity import Happening, activity_of
-from tollgate.screens.client_queries import size_text
 from tollgate.web.forms import Form
 from tollgate.web.rendering import page
 from tollgate.web.timeline import Bar, layout
@@ -96,7 +95,6 @@ async def contract_page(
         around=around,
         stages=stages(contract),
         explained=[(stage.label, _explained(stage)) for stage in stages(contract)],
-        size_text=size_text,
         health=worst_health(contract.milestones) if contract.state is ContractState.ACTIVE else None,
         approvers=[names[one].name for one in contract.approver_ids if one in names],
         tab=shown_tab,

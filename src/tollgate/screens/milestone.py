@@ -21,7 +21,6 @@ from tollgate.contracts.service_views import contract_view
 from tollgate.db.database import Database
 from tollgate.parties import queries as parties
 from tollgate.screens import queries
-from tollgate.screens.client_queries import size_text
 from tollgate.screens.home import field_of
 from tollgate.signoff import service as signoff
 from tollgate.signoff.models import ReviewRound
@@ -79,7 +78,6 @@ async def milestone_page(
         rounds=rounds,
         invoices=invoices,
         blocked=blocked,
-        size_text=size_text,
         zone=seller.time_zone,
         may_edit=may_edit,
         may_deliver=may_edit and contract.state is ContractState.ACTIVE and milestone.state in OPEN_STATES,

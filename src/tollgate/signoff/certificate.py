@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -169,7 +168,7 @@ def _promised(content: dict[str, Any]) -> tuple[str, ...]:
 def _delivered(item: dict[str, Any]) -> DeliveredView:
     details: list[str] = []
     if item["size"] is not None:
-        details.append(_size(item["size"]))
+        details.append(i18n.file_size(item["size"]))
     if item["kind"] == "link":
         details += [item["title"]] if item["title"] != item["url"] else []
     if item["kind"] == "note":
@@ -181,14 +180,6 @@ def _delivered(item: dict[str, Any]) -> DeliveredView:
         hash_label="SHA-256" if item["sha256"] else "",
         sha256=item["sha256"] or "",
     )
-
-
-def _size(size: int) -> str:
-    """Bytes as people read them, to one decimal."""
-    for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
-        if size >= factor:
-            return f"{i18n.number(Decimal(size) / factor, 1)} {unit}"
-    return f"{i18n.number(size)} B"
 
 
 def _decision(parts: _Parts, row: SignOff) -> DecisionView:

@@ -35,5 +35,3 @@ def failure_response(request: Request[Any, Any, Any], error: Exception) -> Respo
         way_out=None,
         reference=None,
     )
-
-

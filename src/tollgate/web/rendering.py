@@ -50,6 +50,8 @@ class Shell:
     csrf_token: str = ""
     """For the sign-out button."""
     notices: tuple[Notice, ...] = ()
+    hidden: frozenset[str] = frozenset()
+    """Keys of NAVIGATION that this reader may not open."""
     sign_out: str = "/sign-out"
     switch: str | None = None
     """Where to change to another organization, for a person who belongs to several."""
@@ -92,7 +94,14 @@ def environment() -> Environment:
         blank_form=lambda: Form({}, csrf_token=""),
     )
     made.filters.update(
-        money=i18n.money, amount=i18n.amount, day=_day, instant=i18n.instant, percent=i18n.percent, number=i18n.number, say=i18n.say
+        money=i18n.money,
+        amount=i18n.amount,
+        day=_day,
+        instant=i18n.instant,
+        percent=i18n.percent,
+        number=i18n.number,
+        say=i18n.say,
+        file_size=i18n.file_size,
     )
     return made
 
