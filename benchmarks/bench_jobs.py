@@ -109,9 +109,8 @@ def main() -> int:
         mine, floor = asyncio.run(measure(server.url("tollgate_app"), options.rounds, options.count))
     median, floor_median = statistics.median(mine), statistics.median(floor)
     ratio = floor_median / median
-    print(
-        f"ours {options.count / median:.0f} jobs/s, bare driver {options.count / floor_median:.0f} jobs/s, {options.rounds} interleaved rounds"
-    )
+    count = options.count
+    print(f"ours {count / median:.0f} jobs/s, bare driver {count / floor_median:.0f} jobs/s, {options.rounds} interleaved rounds")
     print(f"BENCH name=jobs ratio={ratio:.2f} must={MUST} reach={REACH}")
     return 0 if ratio >= MUST else 1
 

@@ -29,7 +29,7 @@ STRIPE_WORDS: dict[str, tuple[str, Message, Message]] = {
     "lines": ("waiting", _("Being handed over"), _("The lines are at Stripe; the totals are compared next.")),
     "compared": ("waiting", _("Being handed over"), _("Stripe's total is the same as ours; it is made payable next.")),
     "finalized": ("on_time", _("Payable online"), _("The client can pay by card or transfer on Stripe's page.")),
-    "sent": ("on_time", _("Payable online"), _("The client can pay on Stripe's page, and Stripe has mailed it too.")),
+    "sent": ("on_time", _("Payable online"), _("The client can pay on Stripe's page; our mail and pages lead there.")),
     "voided": ("neutral", _("Withdrawn"), _("It can no longer be paid at Stripe.")),
     "not_needed": ("neutral", _("Nothing to collect"), _("There is nothing to pay online.")),
     "stopped": ("overdue", _("Stopped"), _("Stripe holds something else than our invoice says, so nothing goes on before somebody looks.")),
