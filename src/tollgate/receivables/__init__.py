@@ -1,1 +1,0 @@
-"""Ageing and what is overdue."""
