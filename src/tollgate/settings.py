@@ -31,7 +31,7 @@ class Settings:
     secret_key: str = ""
     """Signs tokens and encrypts stored gateway secrets (SECRET_KEY); generated into the data folder when absent."""
     smtp_url: str | None = None
-    """`smtp://user:password@host:587?starttls=1&from=billing@example.org` (SMTP_URL)."""
+    """`smtp://user:password@host:587?starttls=1` or `smtps://…` (SMTP_URL)."""
     mail_from: str = DEFAULT_MAIL_FROM
     """Sender of mails (MAIL_FROM)."""
     stripe_secret_key: str | None = None
@@ -69,7 +69,7 @@ class Settings:
         if key and key.startswith(("sk_live_", "rk_live_")) and not live:
             raise Invalid(_("STRIPE_SECRET_KEY is a live key; set STRIPE_LIVE=1 to really charge people, or use a test key"))
         try:
-            port = int(env.get("PORT", "8000"))
+            port = int(env.get("PORT") or "8000")
         except ValueError:
             raise Invalid(_("PORT must be a number, not %(value)s", value=env["PORT"])) from None
         return cls(
@@ -84,9 +84,9 @@ class Settings:
             stripe_webhook_secret=env.get("STRIPE_WEBHOOK_SECRET") or None,
             stripe_api_base=env.get("STRIPE_API_BASE") or None,
             stripe_live=live,
-            host=env.get("HOST", "127.0.0.1"),
+            host=env.get("HOST") or "127.0.0.1",
             port=port,
-            log_level=env.get("LOG_LEVEL", "info"),
+            log_level=env.get("LOG_LEVEL") or "info",
         )
 
     def with_secret(self) -> Settings:

@@ -67,7 +67,7 @@ class Mail:
     @cached_property
     def subject(self) -> str:
         """The decoded Subject, or an empty string."""
-        return _header(self.parsed, "Subject") or ""
+        return (_header(self.parsed, "Subject") or "").strip()
 
     @cached_property
     def headers(self) -> dict[str, str]:

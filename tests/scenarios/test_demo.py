@@ -59,6 +59,10 @@ async def test_the_demo_is_whole_ends_cleanly_and_comes_back(tmp_path: Path) -> 
         code, printed = await output("check", "--data", str(tmp_path))
         assert code == 0, printed
         assert " 0 wrong" in printed and "WRONG" not in printed
+        report = (await http.get(f"{ready['web']}/api/v1/reports/payments?format=csv", headers=key)).text
+        code, printed = await output("export", "payments", "--data", str(tmp_path))
+        assert (code, printed.replace("\r\n", "\n")) == (0, report.replace("\r\n", "\n")), "the file of the command line is the API's"
+        assert len(report.splitlines()) > 3
     async with demo(tmp_path) as again, httpx.AsyncClient(trust_env=False) as http:
         assert (again["api_key"], again["sign_in"]) == (ready["api_key"], ready["sign_in"])
         key = {"Authorization": f"Bearer {again['api_key']}"}

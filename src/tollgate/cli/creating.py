@@ -48,7 +48,7 @@ async def create_organization(shared: Services, options: argparse.Namespace) -> 
 
 async def create_member(shared: Services, options: argparse.Namespace) -> dict[str, object]:
     """Answers the id, and the password where one was made up."""
-    command = Command.operator(await _organization(shared, options.organization))
+    command = Command.operator(await organization_of(shared, options.organization))
     made = await access.create_member(
         shared.db, command, email=options.email, name=options.name, role=Role(options.role), password=options.password
     )
@@ -60,13 +60,14 @@ async def create_member(shared: Services, options: argparse.Namespace) -> dict[s
 
 async def create_api_key(shared: Services, options: argparse.Namespace) -> dict[str, object]:
     """Answers the id and the secret."""
-    command = Command.operator(await _organization(shared, options.organization))
+    command = Command.operator(await organization_of(shared, options.organization))
     scopes = [Permission(scope) for scope in options.scope] if options.scope else None
     made = await access.create_api_key(shared.db, command, name=options.name, role=Role(options.role), scopes=scopes)
     return {"id": made.id, "api_key": made.secret}
 
 
-async def _organization(shared: Services, given: str) -> UUID:
+async def organization_of(shared: Services, given: str) -> UUID:
+    """The organization of an id as typed. Raises `Invalid` or `NotFound`."""
     try:
         wanted = UUID(given)
     except ValueError:

@@ -14,7 +14,7 @@ from alembic.util import CommandError
 
 from tollgate import __version__, logs
 from tollgate.app import Services
-from tollgate.cli import checking, creating, demo, doctor, runtime, serving
+from tollgate.cli import checking, creating, demo, doctor, exporting, runtime, serving
 from tollgate.db import migrating
 from tollgate.errors import TollgateError
 from tollgate.settings import Settings
@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     migrate.add_argument("--check", action="store_true", help="only say whether models and migrated schema agree")
     command("check", run_check, "Check every money invariant and the audit trail on live data.")
     command("doctor", run_doctor, "Say whether this installation is set up right.")
+    exporting.add_arguments(command("export", run_export, "Write a report to a file."))
     creating.add_arguments(lambda name, does, says: command(name, run_creating(does), says))
     return parser
 
@@ -126,6 +127,18 @@ def run_check(options: argparse.Namespace, settings: Settings) -> int:
 
     with runtime.database(settings) as (ready, _server):
         return 0 if asyncio.run(work(ready)) else 1
+
+
+def run_export(options: argparse.Namespace, settings: Settings) -> int:
+    """Stream the report."""
+
+    async def work(ready: Settings) -> None:
+        async with runtime.services(ready) as shared:
+            await exporting.export(shared, options)
+
+    with runtime.database(settings) as (ready, _server):
+        asyncio.run(work(ready))
+    return 0
 
 
 def run_doctor(options: argparse.Namespace, settings: Settings) -> int:

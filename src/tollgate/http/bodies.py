@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from litestar import Request
 from msgspec import Meta, Struct
 
 from tollgate.errors import Invalid, Stale, _, invalid
-from tollgate.money.amount import Money
+from tollgate.money.amount import ENTERED_LIMIT_MINOR, AmountTooLarge, Money
 
 T = TypeVar("T")
 
@@ -22,6 +22,7 @@ Text = Annotated[str, Meta(max_length=500)]
 LongText = Annotated[str, Meta(max_length=20_000)]
 MOST_ITEMS = 200
 
+_LARGEST_KEY = 2**31 - 1
 _BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF])
 
 
@@ -44,9 +45,12 @@ class MoneyBody(Struct, forbid_unknown_fields=True):
     def read(self, pointer: str) -> Money:
         """The amount. Raises `Invalid` at `pointer`."""
         try:
-            return Money.parse(self.amount, self.currency)
-        except Invalid as error:
+            found = Money.parse(self.amount, self.currency)
+        except (Invalid, AmountTooLarge) as error:
             raise invalid(pointer, error.detail) from None
+        if abs(found.minor) > ENTERED_LIMIT_MINOR:
+            raise invalid(pointer, _("This amount is too large; the limit is %(limit)s", limit=Money(ENTERED_LIMIT_MINOR, self.currency)))
+        return found
 
 
 class ListBody(Struct, Generic[T]):
@@ -85,14 +89,21 @@ def decode_cursor(cursor: str, *kinds: Callable[[str], Any]) -> tuple[Any, ...]:
         plain = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if not isinstance(plain, list) or len(plain) != len(kinds):
             raise ValueError
-        return tuple(kind(str(value)) for kind, value in zip(kinds, plain, strict=True))
-    except (ValueError, binascii.Error, UnicodeDecodeError):
+        keys = tuple(kind(str(value)) for kind, value in zip(kinds, plain, strict=True))
+        # What our columns cannot hold was not given out by us either.
+        if any(isinstance(key, int) and abs(key) > _LARGEST_KEY for key in keys):
+            raise ValueError
+        return keys
+    except (ValueError, OverflowError, RecursionError, binascii.Error):
         raise invalid("/cursor", _("This cursor is not one that a list gave out")) from None
 
 
 def instant_key(text: str) -> datetime:
-    """A cursor's instant."""
-    return datetime.fromisoformat(text)
+    """A cursor's instant, in UTC. Raises `ValueError` for one without a zone, `OverflowError` beyond the calendar."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError("an instant has a zone")
+    return found.astimezone(UTC)
 
 
 def page_of(rows: Sequence[T], limit: int, keys: Callable[[T], tuple[object, ...]]) -> tuple[list[T], str | None]:
@@ -109,7 +120,7 @@ def etag(version: int) -> str:
 def version_asked(request: Request[Any, Any, Any]) -> int:
     """The version in `If-Match`. Raises `Stale` when it is missing or not one of ours: a blind write is refused."""
     given = (request.headers.get("if-match") or "").strip().removeprefix("W/").strip('"')
-    if not given.isdigit() or len(given) > 9:
+    if not (given.isascii() and given.isdigit()) or len(given) > 9:
         raise Stale(_("Send the ETag of what you edited in If-Match"))
     return int(given)
 

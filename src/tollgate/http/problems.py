@@ -45,6 +45,8 @@ STATUSES: Mapping[type[TollgateError], int] = {
 TYPE_BASE = "https://tollgate.example/problems/"
 PROBLEM_JSON = "application/problem+json"
 
+_PARAMETER_NAMES = {"in_state": "state", "since": "from", "until": "to", "wanted": "format"}
+"""Query parameters whose name in Python is another: Litestar reports the Python one."""
 _UNKNOWN_MEMBER = re.compile(r"Object contains unknown field `(.+)`")
 
 
@@ -75,6 +77,10 @@ def as_tollgate_error(error: Exception) -> TollgateError:
         return _from_validation(error)
     if isinstance(error, HTTPException):
         return _from_http(error)
+    if isinstance(error, UnicodeDecodeError | RecursionError):
+        # What a JSON parser says of bytes that are no UTF-8, and of a thousand brackets in one another.
+        log.warning("unreadable request", exc_info=error)
+        return Problem(400, "malformed", _("The body cannot be read as what its media type says"))
     if is_outage(error):
         log.warning("database unavailable", error=type(error).__name__)
         return Unavailable(_("The database does not answer right now. Nothing was changed; try again in a moment"), retry_after=2)
@@ -133,7 +139,7 @@ def _from_validation(error: ValidationException) -> TollgateError:
     for item in extra:
         key, message = str(item.get("key", "")), str(item.get("message", ""))
         source = str(item.get("source", "body"))
-        pointer = _pointer(key) if source == "body" else f"/{key}"
+        pointer = _pointer(key) if source == "body" else f"/{_PARAMETER_NAMES.get(key, key)}"
         unknown = _UNKNOWN_MEMBER.search(message)
         if unknown:
             found.append(FieldError(f"{pointer}/{unknown[1]}", _("This member is not known here")))

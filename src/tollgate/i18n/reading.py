@@ -13,13 +13,11 @@ from babel.numbers import get_currency_symbol, get_decimal_symbol, get_group_sym
 from tollgate.errors import Invalid, Message, _
 from tollgate.i18n import formats
 from tollgate.i18n.choice import babel_locale, current_locale, use_locale
-from tollgate.money.amount import Money
+from tollgate.money.amount import ENTERED_LIMIT_MINOR, Money
 from tollgate.money.currencies import digits
 
 LONGEST = 40
 """Characters an amount may have; nobody's is longer, and it bounds the work."""
-LARGEST_MINOR = 10**15 - 1
-"""Minor units an entered amount may have: far beyond any contract, far below BIGINT, so that sums cannot overflow it."""
 
 _ARABIC = str.maketrans({"\u066b": ".", "\u066c": ","})
 _SPACES = re.compile(r"(?<=\d)[\s'’\u00a0\u202f](?=\d{3}(?!\d))")
@@ -39,8 +37,8 @@ def parse_amount(text: str, locale: str, currency: str, *, negative: bool = Fals
     if fraction[places:].strip("0"):
         raise Invalid(_too_fine(locale, currency))
     minor = int((whole or "0") + fraction[:places].ljust(places, "0"))
-    if minor > LARGEST_MINOR:
-        raise Invalid(_("This amount is too large; the limit is %(limit)s", limit=Money(LARGEST_MINOR, currency)))
+    if minor > ENTERED_LIMIT_MINOR:
+        raise Invalid(_("This amount is too large; the limit is %(limit)s", limit=Money(ENTERED_LIMIT_MINOR, currency)))
     return Money(-minor if sign else minor, currency)
 
 

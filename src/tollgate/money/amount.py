@@ -13,6 +13,8 @@ from tollgate.money.currencies import digits
 
 LIMIT_MINOR = 10**15
 """No amount is beyond this many minor units, so that any sum of a few thousand of them fits a BIGINT column."""
+ENTERED_LIMIT_MINOR = 10**13
+"""What a person or a program may enter: so far below LIMIT_MINOR that totals of what was entered, tax included, stay within it."""
 
 _AMOUNT = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]{1,18})(?:\.(?P<fraction>[0-9]{1,9}))?", re.ASCII)
 

@@ -35,7 +35,7 @@ def csv_of(db: Database, organization_id: UUID, asked: PaymentsAsked) -> Stream:
     days = "_".join(str(day) for day in (asked.since, asked.until) if day is not None)
     name = f"payments_{days}.csv" if days else "payments.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-    return Stream(service.payments_csv(db, organization_id, asked), media_type="text/csv; charset=utf-8; header=present", headers=headers)
+    return Stream(service.payments_csv(db, organization_id, asked), media_type="text/csv; header=present", headers=headers)
 
 
 @get("/reports/payments", operation_id="GetPaymentsReport", guards=BILL)
