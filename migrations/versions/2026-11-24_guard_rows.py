@@ -332,18 +332,22 @@ returns table (id uuid, organization_id uuid, kind varchar, arguments jsonb, fen
 language plpgsql security definer set search_path = public, pg_temp as $$
 #variable_conflict use_column
 begin
-  update job set state = 'dead', finished_at = p_now, last_error = coalesce(last_error, 'the worker died while running it'), fence = fence + 1
-    where state = 'running' and leased_until < p_now and attempts >= max_attempts;
+  -- A lease that ran out is a worker that died, perhaps of this very job.
+  update job set faults = faults + 1, fence = fence + 1, leased_until = null,
+      state = case when faults + 1 >= 8 or attempts >= max_attempts then 'dead' else 'ready' end,
+      finished_at = case when faults + 1 >= 8 or attempts >= max_attempts then p_now end,
+      last_error = 'the worker died while running it'
+    where state = 'running' and leased_until < p_now;
   return query
   with waiting as (
-    select distinct organization_id from job where state in ('ready', 'running') and run_at <= p_now
+    select distinct organization_id from job where state = 'ready' and run_at <= p_now
   ), turn as (
     -- Fairness: every organization with work gets a share of the batch before any gets more.
     select due.id, row_number() over (partition by due.organization_id order by due.run_at) as place, due.run_at
     from waiting cross join lateral (
       select j.id, j.organization_id, j.run_at from job j
       where j.organization_id = waiting.organization_id and j.run_at <= p_now
-        and (j.state = 'ready' or (j.state = 'running' and j.leased_until < p_now))
+        and j.state = 'ready'
       order by j.run_at limit p_limit for update skip locked
     ) due
   ), chosen as (
@@ -354,6 +358,13 @@ begin
   returning job.id, job.organization_id, job.kind, job.arguments, job.fence, job.attempts, job.max_attempts;
 end $$;
 
+create function job_extend(p_id uuid, p_fence bigint, p_until timestamptz) returns boolean
+language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+  update job set leased_until = p_until where id = p_id and fence = p_fence and state = 'running';
+  return found;
+end $$;
+
 create function job_finish(p_id uuid, p_fence bigint, p_now timestamptz) returns boolean
 language plpgsql security definer set search_path = public, pg_temp as $$
 begin
@@ -362,11 +373,12 @@ begin
   return found;
 end $$;
 
-create function job_fail(p_id uuid, p_fence bigint, p_error text, p_run_at timestamptz) returns boolean
+create function job_fail(p_id uuid, p_fence bigint, p_error text, p_run_at timestamptz, p_fault boolean) returns boolean
 language plpgsql security definer set search_path = public, pg_temp as $$
 begin
-  update job set state = case when attempts >= max_attempts then 'dead' else 'ready' end, run_at = p_run_at, leased_until = null,
-      last_error = p_error, finished_at = case when attempts >= max_attempts then p_run_at end
+  update job set faults = faults + p_fault::integer, run_at = p_run_at, leased_until = null, last_error = p_error,
+      state = case when attempts >= max_attempts or faults + p_fault::integer >= 8 then 'dead' else 'ready' end,
+      finished_at = case when attempts >= max_attempts or faults + p_fault::integer >= 8 then p_run_at end
     where id = p_id and fence = p_fence and state = 'running';
   return found;
 end $$;
@@ -381,7 +393,7 @@ $$;
 create function job_requeue(p_organization uuid, p_id uuid, p_now timestamptz) returns boolean
 language plpgsql security definer set search_path = public, pg_temp as $$
 begin
-  update job set state = 'ready', attempts = 0, run_at = p_now, finished_at = null where id = p_id and organization_id = p_organization and state = 'dead';
+  update job set state = 'ready', attempts = 0, faults = 0, run_at = p_now, finished_at = null where id = p_id and organization_id = p_organization and state = 'dead';
   if found then perform pg_notify('tollgate_job', ''); end if;
   return found;
 end $$;
@@ -405,7 +417,7 @@ $$;
 FUNCTION_NAMES = """
 access_sign_in access_open_session access_session access_close_session access_close_sessions access_close_identity_sessions
 access_organizations access_add_identity access_add_membership access_set_password access_password access_add_api_key access_api_key attempt_hit attempt_give_back directory_organizations
-gateway_endpoint_of gateway_add_endpoint job_claim job_finish job_fail job_list job_requeue job_idle job_counts job_prune
+gateway_endpoint_of gateway_add_endpoint job_claim job_extend job_finish job_fail job_list job_requeue job_idle job_counts job_prune
 """.split()
 TRIGGER_FUNCTIONS = """
 refuse_change guard_invoice guard_invoice_part guard_document guard_credit_note guard_sign_off guard_number_series guard_first_number

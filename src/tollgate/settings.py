@@ -45,6 +45,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     log_level: str = "info"
+    trusted_proxies: str = "127.0.0.1"
+    """Whose X-Forwarded-For and -Proto are believed: addresses or networks, comma-separated (TRUSTED_PROXIES)."""
 
     def __repr__(self) -> str:
         return f"Settings(data={str(self.data)!r}, base_url={self.base_url!r}, embedded={self.database_url is None})"
@@ -72,6 +74,9 @@ class Settings:
             port = int(env.get("PORT") or "8000")
         except ValueError:
             raise Invalid(_("PORT must be a number, not %(value)s", value=env["PORT"])) from None
+        level = (env.get("LOG_LEVEL") or "info").lower()
+        if level not in {"debug", "info", "warning", "error"}:
+            raise Invalid(_("LOG_LEVEL must be debug, info, warning or error, not %(value)s", value=level))
         return cls(
             data=folder.expanduser().absolute(),
             database_url=env.get("DATABASE_URL") or None,
@@ -86,7 +91,8 @@ class Settings:
             stripe_live=live,
             host=env.get("HOST") or "127.0.0.1",
             port=port,
-            log_level=env.get("LOG_LEVEL") or "info",
+            log_level=level,
+            trusted_proxies=env.get("TRUSTED_PROXIES") or "127.0.0.1",
         )
 
     def with_secret(self) -> Settings:

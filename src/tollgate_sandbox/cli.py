@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import os
 import secrets
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--webhook-secret", metavar="whsec_…", help="sign them with this (made up and printed when not given)")
     parser.add_argument("--state", type=Path, metavar="DIR", help="keep everything in this folder and find it again")
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="let every API call take this long")
+    parser.add_argument(
+        "--with-parent", action="store_true", help="end when standard input is closed, so when whoever started this is gone, killed or not"
+    )
     parser.add_argument("--json", action="store_true", help="print one line of JSON when ready")
     return parser
 
@@ -51,6 +57,9 @@ async def _run(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    if options.with_parent:
+        # A killed parent sends no signal; its end of the pipe closes all the same.
+        threading.Thread(target=_read_to_end, args=(loop, ended), daemon=True).start()
     sandbox = Sandbox(
         stripe_port=options.stripe_port,
         mail_port=options.mail_port,
@@ -67,6 +76,13 @@ async def _run(options: argparse.Namespace) -> None:
             ready["webhook_secret"] = secret
         _announce(ready, as_json=options.json)
         await ended.wait()
+
+
+def _read_to_end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    with contextlib.suppress(RuntimeError):  # The loop is closed: it ended in another way.
+        loop.call_soon_threadsafe(ended.set)
 
 
 def _announce(ready: dict[str, str], *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -87,7 +88,9 @@ class Track:
         async with self.shop.db.reading(self.shop.org.id) as session:
             rows = await session.execute(
                 select(ApprovalLink, ReviewRound.content_sha256)
-                .join(ReviewRound, (ReviewRound.organization_id == ApprovalLink.organization_id) & (ReviewRound.id == ApprovalLink.round_id))
+                .join(
+                    ReviewRound, (ReviewRound.organization_id == ApprovalLink.organization_id) & (ReviewRound.id == ApprovalLink.round_id)
+                )
                 .where(ReviewRound.milestone_id == milestone_id)
             )
             return milestone_id, [(await self.verified(link), decision(content)) for link, content in rows]
@@ -154,9 +157,7 @@ async def test_approve_against_withdraw(track: Track) -> None:
     ended: Counter[str] = Counter()
     for _ in range(RACES):
         milestone_id, links = await track.delivered()
-        withdraw = lambda milestone_id=milestone_id: signoff.withdraw(  # noqa: E731
-            track.shop.db, track.shop.org.command("account_manager"), milestone_id
-        )
+        withdraw = partial(signoff.withdraw, track.shop.db, track.shop.org.command("account_manager"), milestone_id)
         approved, withdrawn = outcomes = await track.race(track.approve(links[0]), withdraw)
         one_winner(outcomes, "transition-refused", "round-closed", "link-revoked")
         state = await track.state(milestone_id)
@@ -209,10 +210,11 @@ async def test_two_issuers(track: Track) -> None:
     for number in range(RACES):
         milestone_id, links = await track.delivered(invoicing_on_approval="review")
         await track.approve(links[0])()
-        invoice = lambda role, milestone_id=milestone_id: billing.invoice_milestone(  # noqa: E731
-            track.shop.db, track.shop.org.command(role), milestone_id, track.shop.services.settings
-        )
-        one_winner(await track.race(lambda: invoice("finance"), lambda: invoice("admin")), "already-invoiced")  # noqa: B023
+        sides = [
+            partial(billing.invoice_milestone, track.shop.db, track.shop.org.command(role), milestone_id, track.shop.services.settings)
+            for role in ("finance", "admin")
+        ]
+        one_winner(await track.race(*sides), "already-invoiced")
         assert await track.count(Invoice) == number + 1
 
 
@@ -222,10 +224,10 @@ async def test_finance_against_the_worker(track: Track) -> None:
         milestone_id, links = await track.delivered()
         await track.approve(links[0])()
         by_hand, worked = await track.race(
-            lambda milestone_id=milestone_id: billing.invoice_milestone(  # type: ignore[misc]
-                track.shop.db, track.shop.org.command("finance"), milestone_id, track.shop.services.settings
+            partial(
+                billing.invoice_milestone, track.shop.db, track.shop.org.command("finance"), milestone_id, track.shop.services.settings
             ),
-            lambda: track.shop.services.worker().run_once(),
+            track.shop.services.worker().run_once,
         )
         assert worked.won and by_hand.slug in {"", "already-invoiced"}
         assert await track.state(milestone_id) == "invoiced"
@@ -240,8 +242,8 @@ async def test_issue_against_void(track: Track) -> None:
         draft = (await invoice_of(track.shop, milestone_id)).id
         finance = track.shop.org.command("finance")
         issued, voided = await track.race(
-            lambda draft=draft: billing.issue_invoice(track.shop.db, finance, draft, track.shop.services.settings),  # type: ignore[misc]
-            lambda draft=draft: billing.void_invoice(track.shop.db, finance, draft, "wrong"),  # type: ignore[misc]
+            partial(billing.issue_invoice, track.shop.db, finance, draft, track.shop.services.settings),
+            partial(billing.void_invoice, track.shop.db, finance, draft, "wrong"),
         )
         assert issued.won, "a draft cannot be void, so issuing never loses"
         assert voided.slug in {"", "void-refused"}
@@ -260,7 +262,7 @@ async def test_paid_twice_at_once(track: Track) -> None:
         asked = payments.NewTransfer(
             client_id=track.shop.client_id, amount=Money(invoice.payable_minor, "EUR"), received_on=today(), allocations=named
         )
-        record = lambda asked=asked: payments.record_transfer(track.shop.db, track.shop.org.command("finance"), asked)  # noqa: E731
+        record = partial(payments.record_transfer, track.shop.db, track.shop.org.command("finance"), asked)
         outcomes = await track.race(record, record)
         if named:
             one_winner(outcomes, "cannot-allocate")

@@ -87,6 +87,10 @@ async def test_first_steps_at_the_command_line(tmp_path: Path) -> None:
         "create-member", "--data", str(tmp_path), "--organization", organization, "--email", "chef@bau.example", "--name", "Chef", "--json"
     )
     assert code == 0 and json.loads(made)["password"]
+    code, made = await output(
+        "reset-password", "--data", str(tmp_path), "--organization", organization, "--email", "chef@bau.example", "--json"
+    )
+    assert code == 0 and len(json.loads(made)["password"]) > 10
     code, made = await output("create-api-key", "--data", str(tmp_path), "--organization", organization, "--role", "finance", "--json")
     assert code == 0 and json.loads(made)["api_key"].startswith("tg_")
     code, made = await output("create-api-key", "--data", str(tmp_path), "--organization", "nonsense")

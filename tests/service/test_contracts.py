@@ -19,7 +19,8 @@ from tollgate.contracts import service as contracts
 from tollgate.contracts.models import ContractVersion
 from tollgate.contracts.rules import NotReady, Role, TaxCategory, TaxTreatment, TransitionRefused
 from tollgate.contracts.service import AgreementInput, ContractChange, ContractInput, FileInput, MilestoneChange, MilestoneInput, NotADraft
-from tollgate.contracts.service_milestones import AgreedAlready, price_of
+from tollgate.contracts.rules import price_of
+from tollgate.contracts.service_milestones import AgreedAlready
 from tollgate.contracts.service_views import contract_view
 from tollgate.db.command import Replayed
 from tollgate.db.database import Database
@@ -300,4 +301,4 @@ async def test_the_contract_completes_with_its_last_milestone_and_resumes(world:
 @pytest.mark.parametrize("amount", ["0.01", "1000.00", "119.99"])
 def test_a_gross_price_keeps_its_gross(amount: str) -> None:
     price = price_of(eur(amount), "gross", TaxTreatment(TaxCategory.STANDARD, Decimal(20)))
-    assert price.net + price.tax == price.gross == eur(amount)
+    assert price.net + price.tax + price.rounding == price.payable == eur(amount)

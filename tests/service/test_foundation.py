@@ -22,6 +22,7 @@ from tollgate.db.base import tenant_tables
 from tollgate.db.command import IdempotencyKey, KeyReused, Replayed
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
+from tollgate.errors import Unavailable
 from tollgate.jobs import Job, enqueue
 from tollgate.jobs.service import jobs_of, requeue
 from tollgate.jobs.worker import LeaseLost, Run, Worker
@@ -32,7 +33,6 @@ assert models
 
 class Ring(Job, frozen=True, kw_only=True):
     kind = "test.ring"
-    max_attempts = 3
     number: int
 
 
@@ -229,10 +229,10 @@ async def test_a_lost_lease_records_nothing(db: Database, organization: Org) -> 
     async with db.transaction(organization.id) as session:
         await enqueue(session, Ring(organization_id=organization.id, number=1))
     slow = Worker(db, {})
-    claimed = (await slow._claim())[0]
+    claimed = (await slow._claim(4))[0]
     with clock.shifted(timedelta(minutes=5)):
-        taken_over = (await Worker(db, {})._claim())[0]
-    assert (claimed.id, taken_over.fence) == (taken_over.id, claimed.fence + 1)
+        taken_over = (await Worker(db, {})._claim(4))[0]
+    assert claimed.id == taken_over.id and claimed.fence < taken_over.fence
     with pytest.raises(LeaseLost):
         async with Run(db, claimed.id, organization.id, claimed.fence, 1, False).record():
             raise AssertionError("a frozen worker's record must not run")
@@ -245,15 +245,73 @@ async def test_a_poison_job_ends_dead_and_visible_and_can_be_requeued(db: Databa
     async with db.transaction(organization.id) as session:
         await enqueue(session, Ring(organization_id=organization.id, number=1))
     worker = Worker(db, {Ring: poison})
-    for day in range(5):
+    for day in range(12):
         with clock.shifted(timedelta(days=day)):
             await worker.run_until_idle()
     async with db.reading(organization.id) as session:
         (dead,) = await jobs_of(session, organization.id)
-    assert (dead.attempts, dead.state, dead.last_error) == (3, "dead", "RuntimeError: no use")
+    assert (dead.attempts, dead.state, dead.last_error) == (8, "dead", "RuntimeError: no use")
     async with db.transaction(organization.id) as session:
         assert not await requeue(session, uuid7(), dead.id), "a foreign organization's job"
         assert await requeue(session, organization.id, dead.id)
+
+
+async def test_a_job_that_kills_its_worker_is_given_up_too(db: Database, organization: Org) -> None:
+    async with db.transaction(organization.id) as session:
+        await enqueue(session, Ring(organization_id=organization.id, number=1))
+    taken = 0
+    for hour in range(12):
+        with clock.shifted(timedelta(hours=hour)):
+            # A claim that nobody ever finishes: the worker died.
+            taken += len(await Worker(db, {})._claim(1))
+    async with db.reading(organization.id) as session:
+        (dead,) = await jobs_of(session, organization.id)
+    assert (taken, dead.last_error) == (8, "the worker died while running it")
+
+
+async def test_an_outage_of_a_day_kills_no_job(db: Database, organization: Org) -> None:
+    rung: list[int] = []
+    down = True
+
+    async def ring(run: Run, job: Ring) -> None:
+        if down:
+            raise Unavailable
+        rung.append(job.number)
+
+    async with db.transaction(organization.id) as session:
+        await enqueue(session, Ring(organization_id=organization.id, number=1))
+    worker = Worker(db, {Ring: ring})
+    for minutes in range(0, 24 * 60, 20):
+        with clock.shifted(timedelta(minutes=minutes)):
+            await worker.run_until_idle()
+    down = False
+    with clock.shifted(timedelta(hours=26)):
+        await worker.run_until_idle()
+    assert rung == [1]
+
+
+async def test_a_slow_job_keeps_no_other_waiting_and_keeps_its_lease(
+    db: Database, organization: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tollgate.jobs.worker.LEASE", timedelta(seconds=0.6))
+    rung: list[int] = []
+
+    async def ring(run: Run, job: Ring) -> None:
+        await asyncio.sleep(2 if job.number == 1 else 0)
+        async with run.record():
+            rung.append(job.number)
+
+    async with db.transaction(organization.id) as session:
+        for number in range(1, 9):
+            await enqueue(session, Ring(organization_id=organization.id, number=number))
+    workers = [Worker(db, {Ring: ring}, concurrency=2, poll_seconds=0.1) for _ in range(2)]
+    tasks = [asyncio.create_task(worker.run_forever()) for worker in workers]
+    await asyncio.sleep(3.5)
+    for worker in workers:
+        worker.stop()
+    await asyncio.gather(*tasks)
+    assert sorted(rung) == list(range(1, 9)), "each ran once, though the slow one outlived three leases"
+    assert rung[-1] == 1
 
 
 async def test_a_noisy_neighbour_does_not_starve_others(db: Database) -> None:
@@ -263,7 +321,7 @@ async def test_a_noisy_neighbour_does_not_starve_others(db: Database) -> None:
             await enqueue(session, Ring(organization_id=noisy.id, number=number))
     async with db.transaction(quiet.id) as session:
         await enqueue(session, Ring(organization_id=quiet.id, number=1))
-    batch: list[Any] = await Worker(db, {}, concurrency=4)._claim()
+    batch: list[Any] = await Worker(db, {}, concurrency=4)._claim(4)
     assert quiet.id in {row.organization_id for row in batch}
 
 

@@ -82,12 +82,8 @@ def local_address(wanted: str) -> str:
 
 
 def refused(form: Form, error: TollgateError) -> int:
-    """Take an error of a verb into the form; the status to show it under. A stale form learns the version it now competes with."""
-    if isinstance(error, Stale) and "version" in error.facts:
-        form.values["version"] = [str(error.facts["version"])]
-        form.refuse("", _("Somebody saved something else here in the meantime. Check it, then save again to put yours in its place"))
-    else:
-        form.take(error)
+    """Take an error of a verb into the form; the status to show it under."""
+    form.take(error)
     return status_of(error)
 
 

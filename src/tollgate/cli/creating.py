@@ -1,4 +1,4 @@
-"""`create-organization`, `create-member`, `create-api-key`: first steps on a server of one's own."""
+"""`create-organization`, `create-member`, `create-api-key`, `reset-password`: first steps on a server of one's own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import argparse
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from tollgate.access import service as access
+from tollgate.access.models import Member
 from tollgate.access.rules import Permission, Role
 from tollgate.app import Services
 from tollgate.db.command import Command
@@ -34,7 +35,11 @@ def add_arguments(command: Any) -> None:
     key.add_argument("--name", default="Command line")
     key.add_argument("--role", choices=[str(role) for role in Role], default=str(Role.ADMIN))
     key.add_argument("--scope", action="append", choices=[str(scope) for scope in Permission], help="narrow the key; may be repeated")
-    for parser in (new, member, key):
+    reset = command("reset-password", reset_password, "Give a member another password; every session of theirs ends.")
+    reset.add_argument("--organization", required=True, metavar="ID")
+    reset.add_argument("--email", required=True)
+    reset.add_argument("--password", help="made up and printed once when not given")
+    for parser in (new, member, key, reset):
         parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
 
@@ -64,6 +69,20 @@ async def create_api_key(shared: Services, options: argparse.Namespace) -> dict[
     scopes = [Permission(scope) for scope in options.scope] if options.scope else None
     made = await access.create_api_key(shared.db, command, name=options.name, role=Role(options.role), scopes=scopes)
     return {"id": made.id, "api_key": made.secret}
+
+
+async def reset_password(shared: Services, options: argparse.Namespace) -> dict[str, object]:
+    """Answers the password."""
+    organization_id = await organization_of(shared, options.organization)
+    async with shared.db.reading(organization_id) as session:
+        wanted = select(Member.id).where(
+            Member.organization_id == organization_id, Member.email == options.email.lower(), Member.removed_at.is_(None)
+        )
+        member_id = (await session.execute(wanted)).scalar_one_or_none()
+    if member_id is None:
+        raise NotFound(_("There is no member with the address %(email)s", email=options.email))
+    password = await access.reset_password(shared.db, Command.operator(organization_id), member_id, options.password)
+    return {"member": member_id, "password": password}
 
 
 async def organization_of(shared: Services, given: str) -> UUID:

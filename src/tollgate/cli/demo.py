@@ -9,14 +9,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import secrets
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -63,14 +64,28 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         raise Unavailable(_("The demo runs on its own embedded database; unset DATABASE_URL, or use `serve` and `worker`"))
     if options.data is None and "TOLLGATE_DATA" not in os.environ:
         settings = settings.with_(data=settings.data / "demo")
-    kept = _load(settings.data)
-    with runtime.database(settings) as (ready, server):
-        assert server is not None
-        try:
-            asyncio.run(_run(options, ready, server, kept))
-        except asyncio.CancelledError:
-            return 1
+    with _alone(settings.data):
+        kept = _load(settings.data)
+        with runtime.database(settings) as (ready, server):
+            assert server is not None
+            try:
+                asyncio.run(_run(options, ready, server, kept))
+            except asyncio.CancelledError:
+                return 1
     return 0
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """One demo per data folder: a second would share the sandbox's files, and take the first's half-made sample for an interrupted one."""
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (data / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = _("A demo runs on %(data)s already; end it, or give this one a folder of its own with --data", data=data)
+            raise Unavailable(text) from None
+        yield
 
 
 async def _run(options: argparse.Namespace, settings: Settings, server: EmbeddedServer, kept: Kept) -> None:
@@ -82,7 +97,7 @@ async def _run(options: argparse.Namespace, settings: Settings, server: Embedded
     with runtime.stop_on_signals(stop):
         async with _sandbox(settings, kept, base_url) as addresses:
             live = _with_sandbox(settings, kept, addresses, base_url)
-            async with runtime.services(live) as shared, serving.web(live, shared, sock):
+            async with runtime.services(live) as shared, runtime.keeping(server), serving.web(live, shared, sock):
                 _save(settings.data, kept)
                 if not kept.whole:
                     await _fill(shared, kept, empty=options.empty)
@@ -90,11 +105,7 @@ async def _run(options: argparse.Namespace, settings: Settings, server: Embedded
                     _save(settings.data, kept)
                 async with serving.worker(shared):
                     _announce(options, kept, base_url, addresses, live)
-                    reviving = asyncio.create_task(_revive(server))
                     await stop.wait()
-                    reviving.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await reviving
 
 
 def _with_sandbox(settings: Settings, kept: Kept, addresses: dict[str, str], base_url: str) -> Settings:
@@ -115,10 +126,11 @@ async def _sandbox(settings: Settings, kept: Kept, base_url: str) -> AsyncIterat
     for name in ("stripe_port", "mail_port", "smtp_port"):
         setattr(kept, name, _free_port(getattr(kept, name)))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tollgate_sandbox", "--json",
+        sys.executable, "-P", "-m", "tollgate_sandbox", "--json",
         "--stripe-port", str(kept.stripe_port), "--mail-port", str(kept.mail_port), "--smtp-port", str(kept.smtp_port),
         "--webhook", f"{base_url}/webhooks/stripe", "--webhook-secret", kept.webhook_secret,
-        "--state", str(settings.data / "sandbox"),
+        "--state", str(settings.data / "sandbox"), "--with-parent",
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
     )  # fmt: skip
@@ -147,13 +159,6 @@ async def _fill(shared: Services, kept: Kept, *, empty: bool) -> None:
     kept.api_key = (await access.create_api_key(shared.db, command, name="Demo", role=Role.ADMIN)).secret
     if not empty:
         await sample.fill(shared, organization_id, admin.id, kept.password)
-
-
-async def _revive(server: EmbeddedServer) -> None:
-    """Start PostgreSQL again if something killed it: the demo goes on by itself."""
-    while True:
-        await asyncio.sleep(1)
-        await asyncio.to_thread(server.revive)
 
 
 def _announce(options: argparse.Namespace, kept: Kept, base_url: str, addresses: dict[str, str], live: Settings) -> None:

@@ -17,6 +17,8 @@ from tollgate import clock, models
 from tollgate.db import migrating
 from tollgate.db.base import tenant_tables
 from tollgate.documents.theme import load_theme
+from tollgate.errors import Invalid
+from tollgate.mail.transport import SmtpTransport
 from tollgate.settings import Settings
 
 Verdict = Literal["ok", "note", "wrong"]
@@ -81,12 +83,15 @@ def _disk(settings: Settings) -> Line:
 def _mail(settings: Settings) -> Line:
     if settings.smtp_url is None:
         return Line("mail", "wrong", "SMTP_URL is not set: approval requests and invoices wait")
-    parts = urlsplit(settings.smtp_url)
     try:
-        with socket.create_connection((parts.hostname or "", parts.port or 587), timeout=5):
-            return Line("mail", "ok", f"{parts.hostname}:{parts.port or 587} answers")
+        server = SmtpTransport(settings.smtp_url)
+    except (Invalid, ValueError) as error:
+        return Line("mail", "wrong", f"SMTP_URL cannot be used: {error}")
+    try:
+        with socket.create_connection((server.host, server.port), timeout=5):
+            return Line("mail", "ok", f"{server.host}:{server.port} answers")
     except OSError as error:
-        return Line("mail", "wrong", f"{parts.hostname}:{parts.port or 587} does not answer: {error}")
+        return Line("mail", "wrong", f"{server.host}:{server.port} does not answer: {error}")
 
 
 def _stripe(settings: Settings) -> Line:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import sys
 from datetime import date
 from pathlib import Path
@@ -32,9 +34,14 @@ async def export(shared: Services, options: argparse.Namespace) -> None:
     asked = PaymentsAsked(since=_day(options.from_, "/from"), until=_day(options.to, "/to"))
     organization_id = await _organization(shared, options.organization)
     try:
-        with Path(options.out).open("wb") if options.out else sys.stdout.buffer as file:
+        # Blocking writes are fine here: this process does nothing else.
+        with contextlib.ExitStack() as closing:
+            out = sys.stdout.buffer if options.out is None else closing.enter_context(await asyncio.to_thread(Path(options.out).open, "wb"))
             async for chunk in service.payments_csv(shared.db, organization_id, asked):
-                file.write(chunk)
+                out.write(chunk)
+            out.flush()
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise Unavailable(_("The file could not be written: %(reason)s", reason=error.strerror or type(error).__name__)) from error
 
@@ -43,7 +50,9 @@ async def _organization(shared: Services, given: str | None) -> UUID:
     if given is not None:
         return await organization_of(shared, given)
     async with shared.db.directory() as session:
-        known = [row.organization_id for row in await session.execute(text("select organization_id from directory_organizations()"))]
+        known: list[UUID] = [
+            row.organization_id for row in await session.execute(text("select organization_id from directory_organizations()"))
+        ]
     if len(known) != 1:
         raise invalid("/organization", _("There are %(count)s organizations: say which with --organization", count=len(known)))
     return known[0]

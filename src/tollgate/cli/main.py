@@ -16,7 +16,9 @@ from tollgate import __version__, logs
 from tollgate.app import Services
 from tollgate.cli import checking, creating, demo, doctor, exporting, runtime, serving
 from tollgate.db import migrating
+from tollgate.db.embedded import EmbeddedServer
 from tollgate.errors import TollgateError
+from tollgate.http.problems import is_outage
 from tollgate.settings import Settings
 
 Command = Callable[[argparse.Namespace, Settings], int]
@@ -60,8 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for item in error.errors:
             print(f"  {item.pointer}: {item.detail}", file=sys.stderr)
         code = 1
+    except OSError as error:
+        # A data folder that cannot be made or written is the caller's to mend: one line says more than a traceback.
+        print(f"tollgate: {error}", file=sys.stderr)
+        code = 1
     except KeyboardInterrupt:
         code = 130
+    except BrokenPipeError:
+        # `tollgate export … | head`: the reader has had enough.
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        print(f"tollgate: the database does not answer: {type(error).__name__}: {str(error).splitlines()[0][:200]}", file=sys.stderr)
+        code = 1
     sys.exit(code)
 
 
@@ -69,11 +84,11 @@ def run_serve(options: argparse.Namespace, settings: Settings) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     settings = settings.with_(host=options.host or settings.host, port=settings.port if options.port is None else options.port)
 
-    async def serve(ready: Settings) -> None:
+    async def serve(ready: Settings, server: EmbeddedServer | None) -> None:
         stop = asyncio.Event()
         sock = serving.listen(ready.host, ready.port)
         address = f"http://{ready.host}:{sock.getsockname()[1]}"
-        async with runtime.services(ready) as shared:
+        async with runtime.services(ready) as shared, runtime.keeping(server):
             with runtime.stop_on_signals(stop):
                 async with serving.web(ready, shared, sock):
                     print(f"Tollgate serves {address}", flush=True)
@@ -82,23 +97,23 @@ def run_serve(options: argparse.Namespace, settings: Settings) -> int:
     with runtime.database(settings) as (ready, server):
         if server is not None:
             print(f"No DATABASE_URL: running on the embedded PostgreSQL in {settings.data}", flush=True)
-        asyncio.run(serve(ready))
+        asyncio.run(serve(ready, server))
     return 0
 
 
 def run_worker(options: argparse.Namespace, settings: Settings) -> int:
     """Work until Ctrl-C or SIGTERM."""
 
-    async def work(ready: Settings) -> None:
+    async def work(ready: Settings, server: EmbeddedServer | None) -> None:
         stop = asyncio.Event()
-        async with runtime.services(ready) as shared:
+        async with runtime.services(ready) as shared, runtime.keeping(server):
             with runtime.stop_on_signals(stop):
                 async with serving.worker(shared):
                     print("Tollgate's worker runs", flush=True)
                     await stop.wait()
 
-    with runtime.database(settings) as (ready, _server):
-        asyncio.run(work(ready))
+    with runtime.database(settings) as (ready, server):
+        asyncio.run(work(ready, server))
     return 0
 
 

@@ -9,11 +9,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+import structlog
+
 from tollgate.app import Services
 from tollgate.db import migrating
 from tollgate.db.embedded import EmbeddedServer, ensure_running
 from tollgate.errors import Unavailable, _
 from tollgate.settings import Settings
+
+log = structlog.get_logger("tollgate")
 
 
 @contextmanager
@@ -62,6 +66,30 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
         yield made
     finally:
         await made.db.close()
+
+
+@asynccontextmanager
+async def keeping(server: EmbeddedServer | None) -> AsyncIterator[None]:
+    """While open, an embedded server that dies, or whose owner ends it, is started again within a second."""
+    if server is None:
+        yield
+        return
+
+    async def revive() -> None:
+        while True:
+            await asyncio.sleep(1)
+            try:
+                await asyncio.to_thread(server.revive)
+            except Unavailable as error:
+                log.warning("the embedded PostgreSQL does not start", reason=str(error.detail))
+
+    task = asyncio.create_task(revive())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 @contextmanager

@@ -354,6 +354,7 @@ def _energy(sample: Sample) -> None:
     sample.on(-39, 9, lambda: issue("energy.1"))
     sample.on(-33, 9, credit)
     sample.on(-32, 10, lambda: issue("energy.1"))
+    _pay(sample, "energy.1", -2)
     _start(sample, "energy.2", -38)
     _deliver(sample, "energy.2", -14, "The decisions, one page each.", note="Nine decision records.")
     _decide(sample, "energy.2", -1, "Dr. Paul Seidl")

@@ -7,13 +7,20 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
 
 import uvicorn
 
+from tollgate import clock
 from tollgate.app import Services, create_app
 from tollgate.errors import Unavailable, _
 from tollgate.jobs import periodic
+from tollgate.jobs.worker import Worker
 from tollgate.settings import Settings
+
+ALIVE = "worker.alive"
+ROUND_IS_LATE = timedelta(seconds=60)
 
 
 class QuietServer(uvicorn.Server):
@@ -34,12 +41,11 @@ def listen(host: str, port: int, *, or_next: bool = False) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             sock.bind((host, candidate))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             sock.close()
             if candidate == 0 or not or_next:
-                raise Unavailable(
-                    _("Port %(port)s on %(host)s cannot be used: %(reason)s", port=port, host=host, reason=error.strerror)
-                ) from error
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise Unavailable(_("Port %(port)s on %(host)s cannot be used: %(reason)s", port=port, host=host, reason=reason)) from error
             continue
         return sock
     raise AssertionError("unreachable")
@@ -55,7 +61,7 @@ async def web(settings: Settings, shared: Services, sock: socket.socket) -> Asyn
         lifespan="on",
         server_header=False,
         proxy_headers=True,
-        forwarded_allow_ips="127.0.0.1",
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=5,
         h11_max_incomplete_event_size=64 * 1024,
     )
@@ -73,12 +79,26 @@ async def web(settings: Settings, shared: Services, sock: socket.socket) -> Asyn
         await task
 
 
+async def _show_alive(path: Path, running: Worker, stop: asyncio.Event) -> None:
+    """Touch a file while the worker makes its rounds: what a container's health check looks at."""
+    while not stop.is_set():
+        if clock.now() - running.last_round_at < ROUND_IS_LATE:
+            with contextlib.suppress(OSError):
+                path.touch()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 10)
+
+
 @asynccontextmanager
 async def worker(shared: Services) -> AsyncIterator[None]:
     """The worker, running while the context is open."""
     running = shared.worker()
     stop = asyncio.Event()
-    tasks = [asyncio.create_task(running.run_forever()), asyncio.create_task(periodic.run_forever(shared.db, shared.periodic, stop))]
+    tasks = [
+        asyncio.create_task(running.run_forever()),
+        asyncio.create_task(periodic.run_forever(shared.db, shared.periodic, stop)),
+        asyncio.create_task(_show_alive(shared.settings.data / ALIVE, running, stop)),
+    ]
     try:
         yield
     finally:

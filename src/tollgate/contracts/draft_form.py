@@ -283,7 +283,9 @@ def take(form: Form, error: TollgateError, *, new: bool = False) -> None:
             form.refuse("", one.detail)
         else:
             rest.append(one)
-    if rest or not error.errors:
+    if not error.errors:
+        form.take(error)
+    elif rest:
         form.take(Invalid(error.detail, errors=rest), names=names)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from tollgate.parties.models import Client
 MOST_MILESTONES = 200
 MOST_PAYMENT_DAYS = 365
 MOST_APPROVERS = 50
+EARLIEST_DAY, LATEST_DAY = date(2000, 1, 1), date(2199, 12, 31)
 
 
 async def resolve_client(session: AsyncSession, organization_id: UUID, client_id: UUID) -> Client:
@@ -98,7 +100,15 @@ def milestone_problems(milestone: MilestoneInput, currency: str, at: str) -> lis
         problems.append(FieldError(f"{at}/percent", _("a percentage is between 0 and 100")))
     if milestone.tax is not None:
         problems += treatment_problems(milestone.tax, f"{at}/tax")
+    problems += day_problems(milestone.due_on, f"{at}/due_on") + day_problems(milestone.planned_on, f"{at}/planned_on")
     return problems
+
+
+def day_problems(day: date | None, at: str) -> list[FieldError]:
+    """What is wrong with a day of a schedule: beyond these years it is a slip, and days before and after it could not be computed."""
+    if day is None or EARLIEST_DAY <= day <= LATEST_DAY:
+        return []
+    return [FieldError(at, _("enter a day between %(first)s and %(last)s", first=EARLIEST_DAY, last=LATEST_DAY))]
 
 
 def amount_problems(amount: Money, currency: str, at: str) -> list[FieldError]:

@@ -24,7 +24,7 @@ from tollgate.contracts.rules import (
     due_day,
     milestone_amounts,
 )
-from tollgate.contracts.service_checks import milestone_problems, refuse
+from tollgate.contracts.service_checks import day_problems, milestone_problems, refuse
 from tollgate.contracts.service_input import MilestoneChange, MilestoneInput
 from tollgate.contracts.service_moves import lock_milestone, move, require_version
 from tollgate.db.command import Command
@@ -70,6 +70,7 @@ async def change_milestone(db: Database, command: Command, milestone_id: UUID, v
         if agreed and not draft:
             raise AgreedAlready(errors=[FieldError(f"/{name}", _("agreed; it changes by change order only")) for name in agreed])
         if change.planned_on is not UNSET and change.planned_on != milestone.planned_on:
+            refuse(day_problems(change.planned_on, "/planned_on"))
             milestone.planned_on = change.planned_on
             planned = change.planned_on.isoformat() if change.planned_on else ""
             audit.record(session, "milestone.planned", ("milestone", milestone.id), contract_id=contract.id, planned_on=planned)

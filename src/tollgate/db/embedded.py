@@ -72,10 +72,22 @@ class EmbeddedServer:
         return f"postgresql+asyncpg://{quote(role)}@/{quote(database)}?host={quote(str(self.socket_folder), safe='/')}&port={PORT}"
 
     def revive(self) -> bool:
-        """Start the server again if it has died (out of memory, killed). True when it had; attached servers are not ours."""
-        if self._launch is None or self._launch.is_alive():
+        """Start the server again if it has died, or if the process that owned it ended it. True when it had.
+
+        Who attached becomes the owner then: a server lives as long as anybody needs it.
+        """
+        if self._launch is not None:
+            if self._launch.is_alive():
+                return False
+            self._launch.start(_Deadline(60.0))
+            return True
+        if not self.attached or _blocking(partial(_accepts, self.socket_folder, DATABASE, APP_ROLE)):
             return False
-        self._launch.start(_Deadline(60.0))
+        taken = ensure_running(self.data)
+        self.socket_folder, self.attached, self._lock, self._launch = taken.socket_folder, taken.attached, taken._lock, taken._launch
+        if taken._lock is not None:
+            atexit.unregister(taken.stop)
+            atexit.register(self.stop)
         return True
 
     def stop(self) -> None:

@@ -19,7 +19,6 @@ from tollgate.money.amount import ENTERED_LIMIT_MINOR, AmountTooLarge, Money
 T = TypeVar("T")
 
 Text = Annotated[str, Meta(max_length=500)]
-LongText = Annotated[str, Meta(max_length=20_000)]
 MOST_ITEMS = 200
 
 _LARGEST_KEY = 2**31 - 1

@@ -25,7 +25,9 @@ class JobRow(Base):
     state: Mapped[str] = mapped_column(String(10), server_default="ready")
     run_at: Mapped[at]
     attempts: Mapped[int] = mapped_column(Integer, server_default="0")
-    max_attempts: Mapped[int] = mapped_column(Integer, server_default="8")
+    max_attempts: Mapped[int] = mapped_column(Integer, server_default="40")
+    faults: Mapped[int] = mapped_column(Integer, server_default="0")
+    """Attempts that ended in a bug or a dead worker, not in an outage: eight of them are enough."""
     fence: Mapped[int] = mapped_column(BigInteger, server_default="0")
     leased_until: Mapped[datetime | None] = mapped_column(Instant())
     dedupe: Mapped[str | None] = mapped_column(String(120))

@@ -23,10 +23,14 @@ from tollgate.jobs.models import JobRow
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of work. Subclasses add ids; `kind` is stored and must never change its meaning."""
+    """One kind of work. Subclasses add ids; `kind` is stored and must never change its meaning.
+
+    An outage (`Unavailable`, `TryLater`) may last: 40 attempts are about a day and a half. A bug or a worker that dies of
+    the job counts as a fault, and after eight faults the job is dead, visible, and can be requeued.
+    """
 
     kind: ClassVar[str] = ""
-    max_attempts: ClassVar[int] = 8
+    max_attempts: ClassVar[int] = 40
     organization_id: UUID
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollgate import clock
 from tollgate.db.command import Command
 from tollgate.db.database import Database
+from tollgate.errors import Unavailable
 from tollgate.jobs.service import Job
 
 log = structlog.get_logger("tollgate.jobs")
@@ -83,20 +84,23 @@ class Worker:
     async def run_forever(self) -> None:
         """Claim and run until `stop()`; jobs under way are finished first."""
         listener = asyncio.create_task(self._listen())
+        running: set[asyncio.Task[None]] = set()
         try:
             while not self._stopping.is_set():
+                self._wake.clear()
                 try:
-                    worked = await self.run_once()
+                    found = await self._fill(running)
                 except (OSError, DBAPIError) as error:
                     # The database went away: wait and try again, it is restarted more often than it is lost.
                     log.warning("database unavailable", error=type(error).__name__)
-                    worked = 0
+                    found = 0
                 self.last_round_at = clock.now()
-                if not worked:
-                    self._wake.clear()
+                if not found:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), self.poll_seconds)
         finally:
+            if running:
+                await asyncio.wait(running)
             listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listener
@@ -107,10 +111,27 @@ class Worker:
         self._wake.set()
 
     async def run_once(self) -> int:
-        """Claim one batch and run it. Answers how many jobs were run."""
-        claimed = await self._claim()
+        """Claim one batch and run it to its end. Answers how many jobs were run."""
+        claimed = await self._claim(self.concurrency)
         await asyncio.gather(*(self._run(row) for row in claimed))
         return len(claimed)
+
+    async def _fill(self, running: set[asyncio.Task[None]]) -> int:
+        """Claim as many jobs as there are free slots. Answers how many were found."""
+        free = self.concurrency - len(running)
+        claimed = await self._claim(free) if free else []
+        for row in claimed:
+            task = asyncio.create_task(self._run(row))
+            running.add(task)
+            task.add_done_callback(running.discard)
+            task.add_done_callback(self._ended)
+        return len(claimed)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A slot is free. What even the failure's record could not be written for is found again when its lease runs out."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("job left to its lease", error=type(error).__name__)
+        self._wake.set()
 
     async def run_until_idle(self, *, rounds: int = 1000) -> None:
         """Run until nothing is due: for tests, the sample data and one-shot commands."""
@@ -119,17 +140,18 @@ class Worker:
                 return
         raise RuntimeError("jobs kept coming")
 
-    async def _claim(self) -> list[Any]:
+    async def _claim(self, most: int) -> list[Any]:
         async with self.db.directory() as session:
             rows = await session.execute(
                 text("select id, organization_id, kind, arguments, fence, attempts, max_attempts from job_claim(:limit, :now, :until)"),
-                {"limit": self.concurrency, "now": clock.now(), "until": clock.now() + LEASE},
+                {"limit": most, "now": clock.now(), "until": clock.now() + LEASE},
             )
             return list(rows)
 
     async def _run(self, row: Any) -> None:
         run = Run(self.db, row.id, row.organization_id, row.fence, row.attempts, row.attempts >= row.max_attempts)
         with structlog.contextvars.bound_contextvars(job=str(row.id), kind=row.kind, organization=str(row.organization_id)):
+            beating = asyncio.create_task(self._beat(run))
             try:
                 kind, handler = self.kinds[row.kind]
                 job = msgspec.convert({**row.arguments, "organization_id": row.organization_id}, kind, strict=False)
@@ -141,16 +163,30 @@ class Worker:
                 log.warning("lease lost")
             except Exception as error:  # Every failure of a handler, bugs too, must end in a retry or a visible dead job.
                 await self._failed(run, error)
+            finally:
+                beating.cancel()
+                await asyncio.wait([beating])
+
+    async def _beat(self, run: Run) -> None:
+        """Hold the lease while the handler waits for somebody slow. A frozen process does not beat, and loses it."""
+        while True:
+            await asyncio.sleep(LEASE.total_seconds() / 3)
+            with contextlib.suppress(OSError, DBAPIError):
+                async with self.db.directory() as session:
+                    await session.execute(
+                        text("select job_extend(:id, :fence, :until)"), {"id": run.job_id, "fence": run.fence, "until": clock.now() + LEASE}
+                    )
 
     async def _failed(self, run: Run, error: Exception) -> None:
-        delay = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 4 ** (run.attempt - 1))
+        delay = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 4 ** min(run.attempt - 1, 10))
+        outage = isinstance(error, TryLater | Unavailable)
         run_at = clock.now() + timedelta(seconds=delay * random.uniform(0.8, 1.2))
         described = f"{type(error).__name__}: {error}"[:500]
-        log.warning("job failed", attempt=run.attempt, error=described, exc_info=not isinstance(error, TryLater))
+        log.warning("job failed", attempt=run.attempt, error=described, exc_info=not outage)
         async with self.db.directory() as session:
             await session.execute(
-                text("select job_fail(:id, :fence, :error, :run_at)"),
-                {"id": run.job_id, "fence": run.fence, "error": described, "run_at": run_at},
+                text("select job_fail(:id, :fence, :error, :run_at, :fault)"),
+                {"id": run.job_id, "fence": run.fence, "error": described, "run_at": run_at, "fault": not outage},
             )
 
     async def _listen(self) -> None:

@@ -80,32 +80,6 @@ async def client_credit(session: AsyncSession, organization_id: UUID, client_id:
     return -held if held is not None else Money.zero(currency)
 
 
-async def entries_of(session: AsyncSession, organization_id: UUID, subject_id: UUID) -> list[BookedPosting]:
-    """The journal lines of one subject (invoice, payment, credit note), oldest first."""
-    query = (
-        select(JournalEntry, JournalPosting)
-        .join(
-            JournalPosting, (JournalPosting.organization_id == JournalEntry.organization_id) & (JournalPosting.entry_id == JournalEntry.id)
-        )
-        .where(JournalEntry.organization_id == organization_id, JournalEntry.subject_id == subject_id)
-        .order_by(JournalEntry.created_at, JournalEntry.id, JournalPosting.position)
-    )
-    return [
-        BookedPosting(
-            entry.id,
-            entry.event,
-            entry.source,
-            entry.booked_on,
-            Account(posting.account),
-            Money(posting.amount_minor, posting.currency),
-            posting.contract_id,
-            posting.client_id,
-            posting.invoice_id,
-        )
-        for entry, posting in await session.execute(query)
-    ]
-
-
 async def _of(
     session: AsyncSession, organization_id: UUID, column: InstrumentedAttribute[UUID | None], wanted: UUID
 ) -> dict[str, Balances]:

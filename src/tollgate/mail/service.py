@@ -16,10 +16,9 @@ from tollgate.mail.models import MailMessage
 
 
 class SendMail(Job, frozen=True, kw_only=True):
-    """Send one mail. Ten attempts over about half a day; then it is dead, visible, and can be requeued."""
+    """Send one mail."""
 
     kind = "mail.send"
-    max_attempts = 10
     mail_id: UUID
 
 

@@ -40,11 +40,8 @@ PAGE_LENGTH = 50
 
 
 def _refused(form: Form, error: TollgateError) -> int:
-    """Take an error of a verb into the form; a stale form learns the version it now competes with."""
-    if isinstance(error, Stale) and "version" in error.facts:
-        form.values["version"] = [str(error.facts["version"])]
-        form.refuse("", _("Somebody saved something else here in the meantime. Check it, then save again to put yours in its place"))
-    elif isinstance(error, TooLarge):
+    """Take an error of a verb into the form; the status to show it under."""
+    if isinstance(error, TooLarge):
         form.refuse("logo", error.detail)
     else:
         form.take(error, names=FIELD_NAMES)

@@ -48,9 +48,20 @@ from tollgate.payments.gateway import (
     end_of,
 )
 from tollgate.payments.models import GatewayCustomer, GatewayStep
-from tollgate.payments.problems import mismatch_text
+from tollgate.payments.problems import closed_text, mismatch_text
 from tollgate.payments.rules import ExpectedInvoice, is_chargeable, provider_minor
-from tollgate.payments.steps import TO_COMPOSE, GroupAmounts, LineAmount, StepName, StepState, Wanted, lines_for, next_step, position_of
+from tollgate.payments.steps import (
+    TO_COMPOSE,
+    GroupAmounts,
+    LineAmount,
+    StepName,
+    StepState,
+    Wanted,
+    closed_by,
+    lines_for,
+    next_step,
+    position_of,
+)
 
 LOOK_UP_AFTER = timedelta(hours=23)
 """Stripe keeps idempotency keys for at least a day."""
@@ -195,8 +206,11 @@ async def _needs_nothing(session: AsyncSession, invoice: Invoice, payable: Money
 async def _finish(session: AsyncSession, invoice: Invoice, taken: Mapping[str, GatewayStep]) -> None:
     """Nothing is left to do: say how it ended where a step did not say it."""
     way_back = taken.get(StepName.WITHDRAW)
-    if wanted_of(invoice) is Wanted.CLOSED and way_back is None:
+    wanted = wanted_of(invoice)
+    if wanted is Wanted.CLOSED and way_back is None:
         await record_gateway(session, invoice.id, step="voided", problem="")
+    if wanted is Wanted.PAYABLE and (closed := closed_by({step.name: StepState(step.state) for step in taken.values()})) is not None:
+        await record_gateway(session, invoice.id, step="voided", problem=closed_text(str(invoice.number), closed))
 
 
 def wanted_of(invoice: Invoice) -> Wanted:

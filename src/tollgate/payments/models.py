@@ -121,6 +121,9 @@ class Payment(TenantRow, Base):
     received_on: Mapped[date] = mapped_column(Date)
     reference: Mapped[str] = mapped_column(String(140), server_default="")
     state: Mapped[str] = mapped_column(String(10), server_default="received")
+    reversed_on: Mapped[date | None] = mapped_column(Date)
+    """The day on which it was taken back."""
+    reversal_reason: Mapped[str | None] = mapped_column(String(500))
     created_by: Mapped[UUID | None]
     created_at: Mapped[at]
 
@@ -128,6 +131,7 @@ class Payment(TenantRow, Base):
         belongs_to("client"),
         one_of("method", "stripe", "bank_transfer"),
         one_of("state", "received", "reversed"),
+        CheckConstraint("(state = 'reversed') = (reversed_on is not null)", name="reversed_on_a_day"),
         CheckConstraint("amount_minor > 0", name="amount_positive"),
         CheckConstraint("refunded_minor between 0 and amount_minor", name="refund_within_amount"),
         Index("uq_payment_provider", "organization_id", "provider_payment_id", unique=True),

@@ -32,4 +32,3 @@ class Reconcile(Job, frozen=True, kw_only=True):
     """Find events that no webhook brought, hand-overs that got stuck, and invoices not seen for long."""
 
     kind = "payments.reconcile"
-    max_attempts = 2

@@ -12,6 +12,7 @@ from tollgate.payments.rules import (
     money_missing,
     money_of_provider,
 )
+from tollgate.payments.steps import StepName
 
 
 def mismatch_text(ours: ExpectedInvoice, seen: SeenInvoice) -> str | None:
@@ -31,6 +32,12 @@ def unpaid_text(ours: ExpectedInvoice, seen: SeenInvoice) -> str | None:
     if seen.state is not ProviderInvoiceState.PAID:
         return None
     return f"Stripe calls {ours.number} paid, but no payment of it is there: look at the customer's balance, or record the transfer"
+
+
+def closed_text(number: str, by: StepName) -> str:
+    """Our invoice is open again after its payment was taken back, and the gateway's is closed for good: where the money comes from now."""
+    what = "marked paid" if by is StepName.MARK_PAID else "withdrawn"
+    return f"{number} was {what} at Stripe before its payment was taken back, and Stripe does not open it again: collect by transfer"
 
 
 def _sentence(ours: ExpectedInvoice, seen: SeenInvoice, found: tuple[Mismatch, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,9 +14,11 @@ from tollgate.jobs import enqueue
 from tollgate.jobs.worker import Run
 from tollgate.payments import inbox, queries
 from tollgate.payments.accounts import Connected, Gateways
-from tollgate.payments.gateway import SeenEvent
+from tollgate.payments.gateway import GatewayBusy, SeenEvent
 from tollgate.payments.models import GatewayPoll
 from tollgate.payments.news import HandOver, Observe
+
+log = structlog.get_logger("tollgate.payments")
 
 EVERY = timedelta(minutes=5)
 OVERLAP = timedelta(minutes=10)
@@ -35,7 +38,12 @@ async def reconcile(run: Run, gateways: Gateways) -> None:
     async with run.db.reading(run.organization_id) as session:
         poll = await session.get(GatewayPoll, (run.organization_id, connected.account_id))
     since = poll.last_event_at - OVERLAP if poll is not None else started - FIRST_LOOK_BACK
-    events = await gateways.open(connected).events_since(since)
+    try:
+        events = await gateways.open(connected).events_since(since)
+    except GatewayBusy as busy:
+        # The next round is minutes away and looks back to where the last good one ended.
+        log.warning("reconciliation skipped", reason=str(busy)[:200])
+        return
     async with run.record() as session:
         for event in events:
             await inbox.store(session, connected, event, "poll")

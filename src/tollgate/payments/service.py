@@ -30,7 +30,7 @@ from tollgate.payments.news import HandOver
 from tollgate.payments.receiving import Received, receive
 from tollgate.payments.rules import Chosen, OpenInvoice, allocate
 from tollgate.payments.sealing import seal
-from tollgate.payments.steps import TO_COMPOSE
+from tollgate.payments.steps import CLOSING, TO_COMPOSE
 
 EARLIEST_DAY = date(2000, 1, 1)
 """No transfer of before is recorded: such a day is a slip of the keyboard."""
@@ -131,6 +131,9 @@ def _open(invoice: Invoice) -> OpenInvoice:
 
 async def _tell_gateway(session: AsyncSession, invoice: Invoice) -> None:
     """Money settled elsewhere is told to Stripe at once, before any reminder (R14)."""
+    if invoice.state == "paid" and invoice.stripe_step == "voided" and invoice.stripe_problem:
+        # It could only be collected by transfer, and now it was.
+        await record_gateway(session, invoice.id, problem="")
     if invoice.state == "paid" and invoice.stripe_step not in {"none", "not_needed", "voided"}:
         await enqueue(session, HandOver(organization_id=invoice.organization_id, invoice_id=invoice.id), dedupe=str(invoice.id))
 
@@ -204,7 +207,9 @@ async def try_again(db: Database, command: Command, invoice_id: UUID) -> UUID:
     async with db.transaction(organization_id, command) as session:
         _contract, _milestones, invoice = await lock_invoice(session, organization_id, invoice_id)
         steps = await queries.steps_of(session, organization_id, invoice_id)
-        refused = [step for step in steps.values() if step.state == "refused"]
+        # A refusal to close it there is not tried again on an invoice that is open.
+        left_out = CLOSING if invoice.state in queries.OPEN_STATES else ()
+        refused = [step for step in steps.values() if step.state == "refused" and step.name not in left_out]
         if not refused:
             raise NotStopped
         for step in refused:

@@ -30,6 +30,10 @@ class StepName(StrEnum):
     MARK_PAID = "mark_paid"
 
 
+CLOSING = (StepName.WITHDRAW, StepName.MARK_PAID)
+"""After one of these the gateway never opens the invoice again."""
+
+
 class StepState(StrEnum):
     """`planned` is stored before the call: it may have been made, and its answer lost."""
 
@@ -59,12 +63,21 @@ def next_step(wanted: Wanted, lines: int, taken: Mapping[str, StepState]) -> str
             return StepName.FINALIZE
         # A refusal on the way does not matter any more: whatever stands open there must not be asked for.
         return StepName.MARK_PAID if taken.get(StepName.MARK_PAID) in {None, StepState.PLANNED} else None
-    if StepState.REFUSED in taken.values():
+    # What was paid is open again. A closing call that may have been made is finished first, so that its end is known.
+    for name in CLOSING:
+        if taken.get(name) is StepState.PLANNED:
+            return name
+    if StepState.REFUSED in taken.values() or closed_by(taken) is not None:
         return None
     for name in (StepName.CUSTOMER, StepName.DRAFT, *line_names(lines), StepName.COMPARE, StepName.FINALIZE, StepName.SEND):
         if name not in done:
             return name
     return None
+
+
+def closed_by(taken: Mapping[str, StepState]) -> StepName | None:
+    """The step that closed the invoice at the gateway for good, None while it is open there or was never handed over."""
+    return next((name for name in CLOSING if taken.get(name) is StepState.DONE), None)
 
 
 def _way_back(taken: Mapping[str, StepState], done: set[str]) -> str | None:

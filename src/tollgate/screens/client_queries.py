@@ -182,7 +182,8 @@ async def payable_invoice(session: AsyncSession, organization_id: UUID, invoice_
         raise NotFound
     organization = await session.get_one(Organization, organization_id)
     is_open = shown.state in PAYABLE_STATES and shown.open.is_positive
-    url = shown.stripe.hosted_url if is_open else None
+    # What is closed at Stripe is open here after a payment was taken back; its page there takes no money.
+    url = shown.stripe.hosted_url if is_open and shown.stripe.step != "voided" else None
     return PayableInvoice(
         shown=shown,
         pay_url=url if url and url.startswith(("https://", "http://")) else None,

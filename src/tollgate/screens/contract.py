@@ -8,7 +8,6 @@ from uuid import UUID
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate import clock, i18n
 from tollgate.access.callers import Caller, requires
@@ -156,11 +155,6 @@ def _files(contract: ContractView, invoices: list[InvoiceShown]) -> list[FileSho
             note = i18n.translate(_("invoice"))
             found.append(FileShown(name=f"{invoice.number}.pdf", href=f"/invoices/{invoice.id}/pdf", size=None, note=note, kind="file"))
     return found
-
-
-async def titles_of(session: AsyncSession, organization_id: UUID, contract_id: UUID) -> str:
-    """The title of a contract, for links to it."""
-    return (await contracts.contract(session, organization_id, contract_id)).title
 
 
 handlers = [contract_page]

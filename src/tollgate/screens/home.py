@@ -218,6 +218,8 @@ async def _work(session: AsyncSession, caller: Caller, seller: Seller, today: da
     for row in await queries.milestones(session, organization_id, states=("changes_requested",)):
         found.append(_need(row, 2, "at_risk", _("Changes requested"), _("The client asked for changes"), action=_("Deliver again")))
     for row in await queries.milestones(session, organization_id, states=queries.WORKING, due_before=today):
+        if row.state == "changes_requested":
+            continue  # it stands above already, and what to do is the same
         late = (today - row.due_on).days if row.due_on else 0
         detail = ngettext("%(n)s day past the agreed day", "%(n)s days past the agreed day", late)
         found.append(_need(row, 6, "overdue", _("Overdue"), detail, action=_("Deliver")))

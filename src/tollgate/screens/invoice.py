@@ -57,12 +57,18 @@ async def invoice_page(
         payments=[(one, next((part.amount for part in one.allocations if part.invoice_id == invoice_id), None)) for one in received],
         billed_to=[one.name for one in billed_to],
         activity=activity,
-        stripe=STRIPE_WORDS.get(invoice.stripe.step, STRIPE_WORDS["waiting"]),
+        stripe=_stripe_words(invoice.stripe.step, invoice.state),
         reasons=reasons_against_void(invoice),
         zone=seller.time_zone,
         may_bill=caller.may(Permission.BILL),
         is_admin=caller.may(Permission.ADMINISTER),
     )
+
+
+def _stripe_words(step: str, state: str) -> tuple[str, Message, Message]:
+    if state == "paid" and step in {"finalized", "sent"}:
+        return "paid", _("Settled"), _("There is nothing left to pay at Stripe.")
+    return STRIPE_WORDS.get(step, STRIPE_WORDS["waiting"])
 
 
 handlers = [invoice_page]

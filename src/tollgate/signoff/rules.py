@@ -32,10 +32,6 @@ class Policy(StrEnum):
     K_OF_N = "k_of_n"
 
 
-OFFERED_POLICIES = frozenset({Policy.ANY_ONE})
-"""The policies that a contract can choose now; the rules below know all of them."""
-
-
 class DecisionKind(StrEnum):
     """What an approver decides."""
 

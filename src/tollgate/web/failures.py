@@ -10,6 +10,7 @@ from litestar import Request, Response
 from tollgate import i18n
 from tollgate.errors import NotSignedIn
 from tollgate.http.problems import Problem, as_tollgate_error, headers_of, problem_response, status_of
+from tollgate.web.csrf import CsrfFailed
 from tollgate.web.rendering import page, see_other
 
 MACHINES = ("/api/", "/webhooks/", "/health/", "/metrics")
@@ -34,4 +35,5 @@ def failure_response(request: Request[Any, Any, Any], error: Exception) -> Respo
         detail="" if detail == title else detail,
         way_out=None,
         reference=None,
+        form_expired=isinstance(refused, CsrfFailed),
     )

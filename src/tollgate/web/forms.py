@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from litestar import Request
 from litestar.datastructures import UploadFile
 
-from tollgate.errors import Invalid, Message, TollgateError, _
+from tollgate.db.command import KeyReused
+from tollgate.errors import Invalid, Message, Stale, TollgateError, _
 from tollgate.i18n import current_locale, parse_amount, parse_day, parse_percent
 from tollgate.money.amount import Money
 
@@ -214,7 +215,17 @@ class Form(Fields):
         return [upload for upload in self._files.get(name, []) if upload.filename]
 
     def take(self, error: TollgateError, *, names: Mapping[str, str] | None = None) -> None:
-        """Show a verb's refusal at its fields. `names` maps pointers (`/address/line1`) to inputs called otherwise."""
+        """Show a verb's refusal at its fields. `names` maps pointers (`/address/line1`) to inputs called otherwise.
+
+        A stale form learns the version that it now competes with, so that it can be sent again.
+        """
+        if isinstance(error, Stale) and "version" in error.facts:
+            self.values["version"] = [str(error.facts["version"])]
+            self.refuse("", _("Somebody saved something else here in the meantime. Check it, then save again to put yours in its place"))
+            return
+        if isinstance(error, KeyReused):
+            self.refuse("", _("This form was sent before, with other words, and that was kept. Send it again only to do it once more"))
+            return
         for one in error.errors:
             name = (names or {}).get(one.pointer) or self._name_of(one.pointer)
             self.errors.setdefault(name, []).append(one.detail)
