@@ -369,3 +369,17 @@ if os.geteuid() == 0:  # only root can become somebody else, so only root can tr
         role, lives, _ = says(child)
         finish(child)
         return role, lives
+
+
+def test_who_attached_takes_over_when_the_owner_ends_it(data: Path) -> None:
+    owner = ensure_running(data, durable=False)
+    guest = ensure_running(data, durable=False)
+    assert guest.attached and not guest.revive()
+    owner.stop()
+    try:
+        assert guest.revive(), "somebody still needs it"
+        assert not guest.attached
+        assert fetch_sql(guest, "select 1")[0][0] == 1
+        assert not guest.revive()
+    finally:
+        guest.stop()

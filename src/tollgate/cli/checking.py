@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
-
 from tollgate.app import Services
+from tollgate.db import directory
 from tollgate.jobs.service import idle
 from tollgate.reports import invariants
 
@@ -12,9 +11,7 @@ from tollgate.reports import invariants
 async def check(shared: Services) -> bool:
     """Print a line per check with its count; True when all hold."""
     async with shared.db.directory() as session:
-        organizations = [
-            row.organization_id for row in await session.execute(text("select organization_id from directory_organizations()"))
-        ]
+        organizations = await directory.organizations(session)
         jobs_idle = await idle(session)
     totals: dict[str, tuple[str, int, list[str]]] = {}
     for organization_id in organizations:

@@ -6,12 +6,13 @@ import argparse
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from tollgate.access import service as access
 from tollgate.access.models import Member
 from tollgate.access.rules import Permission, Role
 from tollgate.app import Services
+from tollgate.db import directory
 from tollgate.db.command import Command
 from tollgate.errors import NotFound, _, invalid
 from tollgate.parties import service as parties
@@ -92,7 +93,7 @@ async def organization_of(shared: Services, given: str) -> UUID:
     except ValueError:
         raise invalid("/organization", _("%(given)s is not an id", given=given)) from None
     async with shared.db.directory() as session:
-        known = {row.organization_id for row in await session.execute(text("select organization_id from directory_organizations()"))}
+        known = await directory.organizations(session)
     if wanted not in known:
         raise NotFound(_("There is no organization %(given)s", given=given))
     return wanted

@@ -10,10 +10,9 @@ from datetime import date
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import text
-
 from tollgate.app import Services
 from tollgate.cli.creating import organization_of
+from tollgate.db import directory
 from tollgate.errors import Unavailable, _, invalid
 from tollgate.reports import service
 from tollgate.reports.queries import PaymentsAsked
@@ -50,9 +49,7 @@ async def _organization(shared: Services, given: str | None) -> UUID:
     if given is not None:
         return await organization_of(shared, given)
     async with shared.db.directory() as session:
-        known: list[UUID] = [
-            row.organization_id for row in await session.execute(text("select organization_id from directory_organizations()"))
-        ]
+        known = await directory.organizations(session)
     if len(known) != 1:
         raise invalid("/organization", _("There are %(count)s organizations: say which with --organization", count=len(known)))
     return known[0]

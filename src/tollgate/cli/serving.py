@@ -84,7 +84,7 @@ async def _show_alive(path: Path, running: Worker, stop: asyncio.Event) -> None:
     while not stop.is_set():
         if clock.now() - running.last_round_at < ROUND_IS_LATE:
             with contextlib.suppress(OSError):
-                path.touch()
+                await asyncio.to_thread(path.touch)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 10)
 

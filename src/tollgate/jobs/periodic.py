@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from tollgate import clock
+from tollgate.db import directory
 from tollgate.db.database import Database
 from tollgate.jobs.service import Job, enqueue
 from tollgate.jobs.worker import Handler, Run
@@ -62,9 +63,7 @@ async def ask_for_next(db: Database, wanted: Sequence[Periodic]) -> None:
     """Enqueue the next occurrence of each periodic job for every organization; those that wait already stay one."""
     now = clock.now()
     async with db.directory() as session:
-        organizations = [
-            row.organization_id for row in await session.execute(text("select organization_id from directory_organizations()"))
-        ]
+        organizations = await directory.organizations(session)
     for organization_id in organizations:
         async with db.transaction(organization_id) as session:
             for periodic in wanted:
