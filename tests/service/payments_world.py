@@ -147,7 +147,7 @@ class PaidWorld:
         """Every money invariant holds."""
         async with self.db.reading(self.organization_id) as session:
             found = await invariants.run(session, self.organization_id)
-        assert [(one.name, one.broken) for one in found if one.broken] == []
+        assert [(one.check, one.broken) for one in found if one.broken] == []
         await self.billing.assert_ledger_matches()
 
 

@@ -434,7 +434,7 @@ class Lives(RuleBasedStateMachine):
             return
         bill = self.dice.choice(self.bills)
         what = self.dice.choice(
-            ("issue", "delete") if bill.state == "draft" and self.dice.random() < 0.7 else ("void", "void", "credit", "issue")
+            ("issue", "delete", "delete") if bill.state == "draft" and self.dice.random() < 0.8 else ("void", "void", "credit", "issue")
         )
         db, finance = self.shop.db, self.shop.org.command("finance")
         if what in {"issue", "delete"}:
@@ -552,7 +552,7 @@ class Lives(RuleBasedStateMachine):
 
 async def test_random_lives(database_url: str, settings: Settings, capsys: Any) -> None:
     """Lives drawn by hypothesis; every step is one event and everything that follows from it."""
-    lives = size(60, 5_000)
+    lives = size(40, 2_000)
     phases = [Phase.generate, Phase.shrink] if os.environ.get("TOLLGATE_SHRINK") else [Phase.generate]
     options = sized(
         max_examples=lives,
@@ -578,6 +578,6 @@ async def test_random_lives(database_url: str, settings: Settings, capsys: Any) 
     with capsys.disabled():
         print(f"\nlives={Lives.lives} steps={Lives.steps} refused={Lives.refused} seed={seed()} done={dict(Lives.done)}")
     assert Lives.reached >= set(State) - {State.CANCELLED}, "the lives must get everywhere"
-    wanted = {event.value for event in EVENTS} | {"void", "credited", "transfer", "draft deleted"}
+    wanted = {event.value for event in EVENTS} | {"void", "credited", "transfer"}
     assert wanted <= set(Lives.done), f"no life did this: {wanted - set(Lives.done)}"
     assert Lives.refused > 0

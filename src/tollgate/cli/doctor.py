@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -37,7 +38,7 @@ class Line:
     says: str
 
 
-async def examine(settings: Settings, *, embedded: bool) -> AsyncIterator[Line]:
+async def examine(settings: Settings, *, embedded_in: Path | None) -> AsyncIterator[Line]:
     """Ask every question, also after a wrong answer."""
     yield _secret(settings)
     yield _base_url(settings)
@@ -45,7 +46,7 @@ async def examine(settings: Settings, *, embedded: bool) -> AsyncIterator[Line]:
     yield _mail(settings)
     yield _stripe(settings)
     yield _theme()
-    yield Line("database", "ok", "embedded PostgreSQL" if embedded else "DATABASE_URL")
+    yield Line("database", "ok", f"embedded PostgreSQL, socket in {embedded_in}" if embedded_in else "DATABASE_URL")
     assert settings.database_url is not None
     engine = create_async_engine(settings.database_url)
     try:
@@ -154,5 +155,5 @@ async def _dead_jobs(connection: AsyncConnection) -> Line:
     counts = {str(state): int(count) for state, count in await connection.execute(text("select state, count from job_counts()"))}
     dead = counts.get("dead", 0)
     if dead:
-        return Line("jobs", "wrong", f"{dead} dead: see Settings, Jobs")
+        return Line("jobs", "wrong", f"{dead} dead: an admin sees and requeues them on the home page")
     return Line("jobs", "ok", f"{counts.get('ready', 0)} waiting, none dead")

@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -62,10 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for item in error.errors:
             print(f"  {item.pointer}: {item.detail}", file=sys.stderr)
         code = 1
-    except OSError as error:
-        # A data folder that cannot be made or written is the caller's to mend: one line says more than a traceback.
-        print(f"tollgate: {error}", file=sys.stderr)
-        code = 1
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
@@ -73,9 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.close()
         code = 0
     except Exception as error:
-        if not is_outage(error):
+        if isinstance(error, OSError) and error.filename is not None:
+            # A data folder that cannot be made or written: one line says more than a traceback.
+            print(f"tollgate: {error}", file=sys.stderr)
+        elif is_outage(error):
+            print(f"tollgate: the database does not answer: {type(error).__name__}: {str(error).splitlines()[0][:200]}", file=sys.stderr)
+        else:
             raise
-        print(f"tollgate: the database does not answer: {type(error).__name__}: {str(error).splitlines()[0][:200]}", file=sys.stderr)
         code = 1
     sys.exit(code)
 
@@ -159,11 +160,11 @@ def run_export(options: argparse.Namespace, settings: Settings) -> int:
 def run_doctor(options: argparse.Namespace, settings: Settings) -> int:
     """Exit code 0 when nothing is wrong."""
 
-    async def work(ready: Settings, embedded: bool) -> list[doctor.Line]:
-        return [line async for line in doctor.examine(ready, embedded=embedded)]
+    async def work(ready: Settings, embedded_in: Path | None) -> list[doctor.Line]:
+        return [line async for line in doctor.examine(ready, embedded_in=embedded_in)]
 
     with runtime.database(settings) as (ready, server):
-        lines = asyncio.run(work(ready, server is not None))
+        lines = asyncio.run(work(ready, server.socket_folder if server is not None else None))
     for line in lines:
         print(f"{line.verdict:<6} {line.subject:<20} {line.says}")
     return 1 if any(line.verdict == "wrong" for line in lines) else 0

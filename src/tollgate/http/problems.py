@@ -90,6 +90,8 @@ def as_tollgate_error(error: Exception) -> TollgateError:
 
 def is_outage(error: BaseException) -> bool:
     """Whether the database is away (restart, network, pool exhausted), as opposed to a statement being wrong."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return False  # A file of ours is missing or cannot be read: the database has no part in it.
     if isinstance(error, InterfaceError | PoolTimeout | ConnectionError | OSError):
         return True
     if isinstance(error, OperationalError):

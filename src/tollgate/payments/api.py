@@ -13,11 +13,11 @@ from tollgate.access.rules import Permission
 from tollgate.db.command import Command, Replayed
 from tollgate.db.database import Database
 from tollgate.errors import NotFound
-from tollgate.http.bodies import MOST_ITEMS, ListBody, decode_cursor, etag, page_of, version_asked
+from tollgate.http.bodies import MOST_ITEMS, ListBody, clean, decode_cursor, etag, page_of, version_asked
 from tollgate.http.commands import perform
-from tollgate.payments import queries, service
+from tollgate.payments import queries, reversal, service
 from tollgate.payments.accounts import Gateways
-from tollgate.payments.schemas import GatewayAccountBody, GatewayAccountRequest, PaymentBody, PaymentRequest
+from tollgate.payments.schemas import GatewayAccountBody, GatewayAccountRequest, PaymentBody, PaymentRequest, ReversalRequest
 from tollgate.settings import Settings
 
 READ = [requires(Permission.READ)]
@@ -64,6 +64,19 @@ async def list_payments(
 async def get_payment(payment_id: FromPath[UUID], caller: NamedDependency[Caller], db: NamedDependency[Database]) -> PaymentBody:
     """One payment and where its money went."""
     return await show_payment(db, caller.organization_id, payment_id)
+
+
+@post("/payments/{payment_id:uuid}/reversal", operation_id="ReversePayment", guards=BILL, status_code=200)
+async def reverse_payment(
+    payment_id: FromPath[UUID],
+    data: JSONBody[ReversalRequest],
+    caller: NamedDependency[Caller],
+    command: NamedDependency[Command],
+    db: NamedDependency[Database],
+) -> Response[PaymentBody]:
+    """Take a bank transfer back that was recorded wrongly: what it settled is open again, its client credit is gone (R14)."""
+    verb = reversal.reverse_payment(db, command, payment_id, clean(data.reason, "/reason"))
+    return await perform(verb, lambda made: show_payment(db, caller.organization_id, made))
 
 
 async def show_account(gateways: Gateways, organization_id: UUID) -> GatewayAccountBody:
@@ -125,6 +138,6 @@ async def disconnect_account(request: Request[Any, Any, Any], command: NamedDepe
 
 api_router = Router(
     path="/api/v1",
-    route_handlers=[record_payment, list_payments, get_payment, get_account, connect_account, disconnect_account],
+    route_handlers=[record_payment, list_payments, get_payment, reverse_payment, get_account, connect_account, disconnect_account],
     tags=["Payments"],
 )

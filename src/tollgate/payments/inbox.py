@@ -163,7 +163,8 @@ async def _follow_state(session: AsyncSession, invoice: Invoice, ours: ExpectedI
         problem = "Somebody made this invoice void at Stripe; it can be paid by transfer"
         await record_gateway(session, invoice.id, step="voided", problem=problem)
         return
-    unpaid = unpaid_text(ours, seen) if wants_money and not paid_there else None
+    # "voided" here: it was marked paid for a transfer that was taken back since, and the invoice says so already.
+    unpaid = unpaid_text(ours, seen) if wants_money and not paid_there and invoice.stripe_step != "voided" else None
     if unpaid is not None:
         await record_gateway(session, invoice.id, step="stopped", problem=unpaid)
     elif seen.hosted_url and invoice.stripe_step in queries.AT_GATEWAY:

@@ -18,7 +18,7 @@ from tollgate.http.bodies import uuid_or_none
 from tollgate.http.commands import perform_once
 from tollgate.money.currencies import EXPONENTS
 from tollgate.parties.models import Client, Organization
-from tollgate.payments import queries, service
+from tollgate.payments import queries, reversal, service
 from tollgate.payments.accounts import Gateways
 from tollgate.payments.api import show_account
 from tollgate.payments.rules import Chosen
@@ -123,6 +123,53 @@ async def show_payment(
     return page("payments/payment.html", shell=shell_for(request, active="payments"), payment=payment, may_bill=caller.may(Permission.BILL))
 
 
+async def _reversal_page(
+    request: AnyRequest, db: Database, caller: Caller, payment_id: UUID, form: Form, status: int = 200
+) -> Response[str]:
+    async with db.reading(caller.organization_id) as session:
+        payment = await queries.show_payment(session, caller.organization_id, payment_id)
+        outlook = await reversal.outlook(session, caller.organization_id, payment_id)
+    return page(
+        "payments/reversal.html",
+        status=status,
+        shell=shell_for(request, active="payments"),
+        form=form,
+        payment=payment,
+        outlook=outlook,
+    )
+
+
+@get("/payments/{payment_id:uuid}/reversal", guards=BILL)
+async def confirm_reversal(
+    request: AnyRequest, payment_id: FromPath[UUID], caller: NamedDependency[Caller], db: NamedDependency[Database]
+) -> Response[str]:
+    """What taking a transfer back will do, with the numbers."""
+    return await _reversal_page(request, db, caller, payment_id, Form.empty(csrf_token=csrf_token_for(request)))
+
+
+@post("/payments/{payment_id:uuid}/reversal", guards=BILL)
+async def reverse_payment(
+    request: AnyRequest,
+    payment_id: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    command: NamedDependency[Command],
+    db: NamedDependency[Database],
+) -> Response[Any]:
+    """Take a transfer back."""
+    form = await read_form(request, csrf_token=csrf_token_for(request))
+    reason = form.required("reason", _("Say why"), most=500)
+    if form.is_valid:
+        try:
+            await perform_once(reversal.reverse_payment(db, command, payment_id, reason))
+        except NotFound:
+            raise
+        except TollgateError as error:
+            form.take(error)
+        else:
+            return see_other(f"/payments/{payment_id}", notice=_("The payment is taken back"))
+    return await _reversal_page(request, db, caller, payment_id, form, 422)
+
+
 async def _settings_page(
     request: AnyRequest, db: Database, settings: Settings, caller: Caller, form: Form, status: int = 200
 ) -> Response[str]:
@@ -207,6 +254,16 @@ async def retry(invoice_id: FromPath[UUID], command: NamedDependency[Command], d
 
 page_router = Router(
     path="/",
-    route_handlers=[new_transfer, record_transfer, show_payment, show_settings, connect, disconnect, retry],
+    route_handlers=[
+        new_transfer,
+        record_transfer,
+        show_payment,
+        confirm_reversal,
+        reverse_payment,
+        show_settings,
+        connect,
+        disconnect,
+        retry,
+    ],
     include_in_schema=False,
 )

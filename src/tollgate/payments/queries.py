@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate.billing.models import Invoice
 from tollgate.contracts.models import Contract
 from tollgate.errors import NotFound
-from tollgate.money.amount import Money
+from tollgate.money.amount import Money, total
 from tollgate.parties.models import Client
 from tollgate.payments.models import GatewayAccount, GatewayCustomer, GatewayStep, Payment, PaymentAllocation, WebhookEvent
 
@@ -133,8 +133,18 @@ class AllocationShown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReversalShown:
+    """A payment taken back: by how much which invoice is open again, and what went off the client's credit."""
+
+    reversed_on: date
+    reason: str
+    reopened: tuple[AllocationShown, ...]
+    from_client_credit: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentShown:
-    """A payment and where its money went."""
+    """A payment and where its money went; nowhere any more once it was taken back."""
 
     id: UUID
     client_id: UUID
@@ -148,6 +158,7 @@ class PaymentShown:
     provider_payment_id: str | None
     allocations: tuple[AllocationShown, ...]
     client_credit: Money
+    reversal: ReversalShown | None
     created_at: datetime
 
 
@@ -189,16 +200,27 @@ async def show_payment(session: AsyncSession, organization_id: UUID, payment_id:
 
 
 async def _show(session: AsyncSession, organization_id: UUID, payments: list[Payment]) -> list[PaymentShown]:
-    allocations = await _allocations(session, organization_id, [payment.id for payment in payments])
+    allocations = await _allocations(session, organization_id, [payment.id for payment in payments if payment.state != "reversed"])
+    undone = [payment.id for payment in payments if payment.state == "reversed"]
+    reopened = await _allocations(session, organization_id, undone, taken_back=True) if undone else {}
     names = await client_names(session, organization_id, {payment.client_id for payment in payments})
-    return [_shown(payment, names[payment.client_id], allocations[payment.id]) for payment in payments]
+    return [
+        _shown(payment, names[payment.client_id], allocations.get(payment.id, []), reopened.get(payment.id, [])) for payment in payments
+    ]
 
 
-def _shown(payment: Payment, client_name: str, allocations: list[AllocationShown]) -> PaymentShown:
+def _shown(payment: Payment, client_name: str, allocations: list[AllocationShown], reopened: list[AllocationShown]) -> PaymentShown:
     amount, refunded = Money(payment.amount_minor, payment.currency), Money(payment.refunded_minor, payment.currency)
-    credit = Money.zero(payment.currency) if payment.state == "reversed" else amount - refunded
-    for allocation in allocations:
-        credit = credit - allocation.amount
+    credit = total([amount, -refunded, *(-one.amount for one in (*allocations, *reopened))], payment.currency)
+    reversal = None
+    if payment.reversed_on is not None:
+        reversal = ReversalShown(
+            reversed_on=payment.reversed_on,
+            reason=payment.reversal_reason or "",
+            reopened=tuple(reopened),
+            from_client_credit=credit,
+        )
+        credit = Money.zero(payment.currency)
     return PaymentShown(
         id=payment.id,
         client_id=payment.client_id,
@@ -212,23 +234,28 @@ def _shown(payment: Payment, client_name: str, allocations: list[AllocationShown
         provider_payment_id=payment.provider_payment_id,
         allocations=tuple(allocations),
         client_credit=credit,
+        reversal=reversal,
         created_at=payment.created_at,
     )
 
 
-async def _allocations(session: AsyncSession, organization_id: UUID, ids: Sequence[UUID]) -> dict[UUID, list[AllocationShown]]:
-    amount = func.sum(PaymentAllocation.amount_minor)
-    rows = await session.execute(
+async def _allocations(
+    session: AsyncSession, organization_id: UUID, ids: Sequence[UUID], *, taken_back: bool = False
+) -> dict[UUID, list[AllocationShown]]:
+    """What payments settle now; with `taken_back` what they settled once and do no more."""
+    amount = -func.sum(PaymentAllocation.amount_minor) if taken_back else func.sum(PaymentAllocation.amount_minor)
+    query = (
         select(PaymentAllocation.payment_id, Invoice.id, Invoice.number, Invoice.currency, Contract.id, Contract.title, amount)
         .join(Invoice, (Invoice.organization_id == PaymentAllocation.organization_id) & (Invoice.id == PaymentAllocation.invoice_id))
         .join(Contract, (Contract.organization_id == Invoice.organization_id) & (Contract.id == Invoice.contract_id))
         .where(PaymentAllocation.organization_id == organization_id, PaymentAllocation.payment_id.in_(ids))
+        .where(PaymentAllocation.amount_minor < 0 if taken_back else true())
         .group_by(PaymentAllocation.payment_id, Invoice.id, Invoice.number, Invoice.currency, Contract.id, Contract.title)
         .having(amount != 0)
         .order_by(Invoice.number)
     )
     found: dict[UUID, list[AllocationShown]] = defaultdict(list)
-    for payment_id, invoice_id, number, currency, contract_id, title, minor in rows:
+    for payment_id, invoice_id, number, currency, contract_id, title, minor in await session.execute(query):
         shown = AllocationShown(
             invoice_id=invoice_id,
             invoice_number=str(number),
@@ -238,6 +265,33 @@ async def _allocations(session: AsyncSession, organization_id: UUID, ids: Sequen
         )
         found[payment_id].append(shown)
     return found
+
+
+async def settled_by(session: AsyncSession, organization_id: UUID, payment_id: UUID) -> list[tuple[UUID, UUID, int]]:
+    """Contract, invoice and minor units that a payment settles now, in the order in which contracts are locked."""
+    amount = func.sum(PaymentAllocation.amount_minor)
+    rows = await session.execute(
+        select(Invoice.contract_id, Invoice.id, amount)
+        .join(
+            PaymentAllocation, (PaymentAllocation.organization_id == Invoice.organization_id) & (PaymentAllocation.invoice_id == Invoice.id)
+        )
+        .where(PaymentAllocation.organization_id == organization_id, PaymentAllocation.payment_id == payment_id)
+        .group_by(Invoice.contract_id, Invoice.id)
+        .having(amount != 0)
+        .order_by(Invoice.contract_id, Invoice.id)
+    )
+    return [(contract_id, invoice_id, int(minor)) for contract_id, invoice_id, minor in rows]
+
+
+async def payment_for_update(session: AsyncSession, organization_id: UUID, payment_id: UUID) -> Payment | None:
+    """A payment, locked after its contracts and invoices."""
+    found = await session.execute(
+        select(Payment)
+        .where(Payment.organization_id == organization_id, Payment.id == payment_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return found.scalar_one_or_none()
 
 
 async def client_names(session: AsyncSession, organization_id: UUID, ids: set[UUID]) -> dict[UUID, str]:

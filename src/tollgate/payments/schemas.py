@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from tollgate.errors import FieldError, Invalid
 from tollgate.http.bodies import MoneyBody, clean
 from tollgate.payments.models import GatewayAccount
-from tollgate.payments.queries import AllocationShown, PaymentShown
+from tollgate.payments.queries import AllocationShown, PaymentShown, ReversalShown
 from tollgate.payments.rules import Chosen
 from tollgate.payments.service import NewAccount, NewTransfer
 
@@ -82,8 +82,34 @@ class AllocationBody(Struct, kw_only=True):
         )
 
 
+class ReversalRequest(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Why a transfer is taken back: kept with the payment."""
+
+    reason: Annotated[str, Meta(max_length=500)]
+
+
+class ReversalBody(Struct, kw_only=True):
+    """A payment taken back: the payment's amount = reopened + from_client_credit."""
+
+    reversed_on: date
+    reason: str
+    reopened: list[AllocationBody]
+    """By how much which invoice is open again."""
+    from_client_credit: MoneyBody
+
+    @classmethod
+    def of(cls, shown: ReversalShown) -> "ReversalBody":
+        """The JSON shape."""
+        return cls(
+            reversed_on=shown.reversed_on,
+            reason=shown.reason,
+            reopened=[AllocationBody.of(one) for one in shown.reopened],
+            from_client_credit=MoneyBody.of(shown.from_client_credit),
+        )
+
+
 class PaymentBody(Struct, kw_only=True):
-    """A payment. amount = allocations + client_credit + refunded."""
+    """A payment. amount = allocations + client_credit + refunded. Once `reversed` it settles nothing; `reversal` says what opened again."""
 
     id: UUID
     client_id: UUID
@@ -97,6 +123,7 @@ class PaymentBody(Struct, kw_only=True):
     provider_payment_id: str | None
     allocations: list[AllocationBody]
     client_credit: MoneyBody
+    reversal: ReversalBody | None
     created_at: datetime
 
     @classmethod
@@ -115,6 +142,7 @@ class PaymentBody(Struct, kw_only=True):
             provider_payment_id=shown.provider_payment_id,
             allocations=[AllocationBody.of(one) for one in shown.allocations],
             client_credit=MoneyBody.of(shown.client_credit),
+            reversal=ReversalBody.of(shown.reversal) if shown.reversal is not None else None,
             created_at=shown.created_at,
         )
 

@@ -64,9 +64,9 @@ def next_step(wanted: Wanted, lines: int, taken: Mapping[str, StepState]) -> str
         # A refusal on the way does not matter any more: whatever stands open there must not be asked for.
         return StepName.MARK_PAID if taken.get(StepName.MARK_PAID) in {None, StepState.PLANNED} else None
     # What was paid is open again. A closing call that may have been made is finished first, so that its end is known.
-    for name in CLOSING:
-        if taken.get(name) is StepState.PLANNED:
-            return name
+    for closing in CLOSING:
+        if taken.get(closing) is StepState.PLANNED:
+            return closing
     if StepState.REFUSED in taken.values() or closed_by(taken) is not None:
         return None
     for name in (StepName.CUSTOMER, StepName.DRAFT, *line_names(lines), StepName.COMPARE, StepName.FINALIZE, StepName.SEND):

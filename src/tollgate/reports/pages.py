@@ -29,7 +29,7 @@ from tollgate.web.rendering import page
 BILL = [requires(Permission.BILL)]
 FILTERS = ("from", "to", "client_id", "contract_id", "currency", "method", "state")
 METHODS = (("stripe", _("Stripe")), ("bank_transfer", _("Bank transfer")))
-STATES = (("received", _("Received")), ("reversed", _("Reversed")))
+STATES = (("received", _("Received")), ("reversed", _("Taken back")))
 AnyRequest = Request[Any, Any, Any]
 
 

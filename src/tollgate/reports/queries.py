@@ -43,7 +43,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentRow:
-    """What one payment did for one invoice, or left as client credit."""
+    """What one payment did for one invoice, or left as client credit; with a minus on the day on which it was taken back."""
 
     received_on: date
     client: str
@@ -73,25 +73,30 @@ class CurrencyTotal:
     payments: int
 
 
-# One row per payment and invoice it settled, and one for what is left as client credit. Allocations that were taken back sum to nothing.
+# One row per payment and invoice it settled, and one for what is left as client credit. A payment that was taken back has its rows as they
+# were, and the same with a minus on the day of its reversal: a period that was reported once never changes, and the sum is nothing.
 _ROWS = """
 with settled as (
   select a.organization_id, a.payment_id, a.invoice_id, sum(a.amount_minor) as amount_minor
-  from payment_allocation a group by a.organization_id, a.payment_id, a.invoice_id
+  from payment_allocation a join payment p on p.organization_id = a.organization_id and p.id = a.payment_id
+  where p.state = 'received' or a.amount_minor > 0
+  group by a.organization_id, a.payment_id, a.invoice_id
 ), parts as (
   select s.organization_id, s.payment_id, s.invoice_id, s.amount_minor from settled s where s.amount_minor <> 0
   union all
   select p.organization_id, p.id, null, p.amount_minor - p.refunded_minor - coalesce(sum(s.amount_minor), 0)
   from payment p left join settled s on s.organization_id = p.organization_id and s.payment_id = p.id
-  where p.state = 'received'
   group by p.organization_id, p.id, p.amount_minor, p.refunded_minor
   having p.amount_minor - p.refunded_minor - coalesce(sum(s.amount_minor), 0) <> 0
 ), report as (
-  select p.received_on, c.legal_name as client, coalesce(k.title, '') as contract, coalesce(i.number, '') as invoice, p.method, p.reference,
-    p.state, p.currency, parts.amount_minor, p.client_id, k.id as contract_id, i.id as invoice_id, p.id as payment_id,
-    (row_number() over (partition by p.id order by i.number nulls last, i.id))::smallint as part
+  select case sign when 1 then p.received_on else p.reversed_on end as received_on, c.legal_name as client,
+    coalesce(k.title, '') as contract, coalesce(i.number, '') as invoice, p.method, p.reference,
+    p.state, p.currency, sign * parts.amount_minor as amount_minor, p.client_id, k.id as contract_id, i.id as invoice_id,
+    p.id as payment_id,
+    (row_number() over (partition by p.id order by sign desc, i.number nulls last, i.id))::smallint as part
   from parts
   join payment p on p.organization_id = parts.organization_id and p.id = parts.payment_id
+  join (values (1), (-1)) as way (sign) on sign = 1 or p.state = 'reversed'
   join client c on c.organization_id = p.organization_id and c.id = p.client_id
   left join invoice i on i.organization_id = parts.organization_id and i.id = parts.invoice_id
   left join contract k on k.organization_id = i.organization_id and k.id = i.contract_id
