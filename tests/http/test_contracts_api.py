@@ -15,6 +15,7 @@ from tollgate.access import service as access
 from tollgate.access.rules import Role
 from tollgate.app import create_app
 from tollgate.db.database import Database
+from tollgate.http.bodies import encode_cursor
 from tollgate.settings import Settings
 
 Web = AsyncTestClient[Any]
@@ -117,6 +118,10 @@ WRONG = [
     ({"title": "x" * 201}, "/title"),
     ({"value": eur("3000")}, "/value"),
     ({"value": eur("-1.00")}, "/value"),
+    ({"value": eur("100000000000.01")}, "/value"),
+    ({"value": eur("99999999999999999.99")}, "/value"),
+    ({"milestones": [{"title": "a", "amount": eur("1.00"), "due_on": "9999-12-31"}]}, "/milestones/0/due_on"),
+    ({"milestones": [{"title": "a", "amount": eur("1.00"), "planned_on": "0001-01-01"}]}, "/milestones/0/planned_on"),
     ({"value": {"amount": "1.00", "currency": "USD"}}, "/currency"),
     ({"tax": {"category": "S", "rate_percent": "0"}}, "/tax/rate_percent"),
     ({"tax": {"category": "AE", "rate_percent": "0"}}, "/tax/category"),
@@ -136,6 +141,38 @@ async def test_bad_contracts_are_refused_at_the_field(
     assert (refused.status_code, pointer) == (422, pointer), refused.text
     assert problem(refused)[2] == [pointer]
     assert (await web.get("/api/v1/contracts", headers=key)).json()["items"] == []
+
+
+@pytest.mark.parametrize("body", [b"[" * 50_000, b'{"title": "\xff"}', b"{"])
+async def test_a_body_that_no_parser_reads_is_malformed(web: Web, key: Headers, body: bytes) -> None:
+    refused = await web.post("/api/v1/contracts", content=body, headers={**key, "Content-Type": "application/json"})
+    assert problem(refused)[:2] == (400, "malformed")
+
+
+@pytest.mark.parametrize(
+    ("address", "keys"),
+    [
+        ("contracts", ["2026-01-01T00:00:00", str(UUID(int=1))]),
+        ("contracts", ["0001-01-01T00:00:00+14:00", str(UUID(int=1))]),
+        ("invoices", ["9999-12-31T23:59:59-14:00", str(UUID(int=1))]),
+        ("milestones", [str(UUID(int=1)), 10**30]),
+        ("audit-events", [10**30]),
+    ],
+)
+async def test_a_cursor_that_no_list_gave_out_is_refused(web: Web, key: Headers, address: str, keys: list[Any]) -> None:
+    refused = await web.get(f"/api/v1/{address}", params={"cursor": encode_cursor(*keys)}, headers=key)
+    assert problem(refused) == (422, "invalid", ["/cursor"])
+
+
+async def test_parameters_are_named_as_they_were_sent(web: Web, key: Headers) -> None:
+    assert problem(await web.get("/api/v1/contracts?state=zzz", headers=key)) == (422, "invalid", ["/state"])
+    assert problem(await web.get("/api/v1/reports/payments?format=exe", headers=key)) == (422, "invalid", ["/format"])
+
+
+async def test_an_etag_of_other_digits_is_none_of_ours(web: Web, key: Headers) -> None:
+    address = f"/api/v1/contracts/{UUID(int=1)}"
+    headers = [(name.encode(), value.encode()) for name, value in key.items()] + [(b"If-Match", b"\xb2")]
+    assert problem(await web.patch(address, json={}, headers=headers))[:2] == (412, "stale")
 
 
 @pytest.mark.parametrize(

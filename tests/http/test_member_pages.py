@@ -164,8 +164,10 @@ async def test_of_two_editors_the_second_is_told_and_keeps_what_was_typed(site: 
     won = await send(one, shown, edit, save="1", **contract_fields(client_id, title="Mine"))
     lost = await send(other, also_shown, edit, save="1", **contract_fields(client_id, title="Theirs"))
     assert (won.status_code, lost.status_code) == (303, 422)
-    assert "Somebody changed this in the meantime" in lost.text and 'value="Theirs"' in lost.text
+    assert "Somebody saved something else here in the meantime" in lost.text and 'value="Theirs"' in lost.text
     assert "Mine" in (await one.get(f"/contracts/{contract_id}")).text
+    again = await send(other, lost.text, edit, save="1", **contract_fields(client_id, title="Theirs"))
+    assert again.status_code == 303 and "Theirs" in (await one.get(f"/contracts/{contract_id}")).text
 
 
 async def test_editing_keeps_what_the_grid_does_not_show(site: Site, browsers: dict[str, Browser]) -> None:

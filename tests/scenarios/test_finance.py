@@ -71,6 +71,11 @@ async def test_a_month_of_finance(database_url: str, tmp_path: Path) -> None:
         issued = (await invoices())[0]
         assert issued["number"].endswith("0001")
         await stage.mail("clara@hafen.example", issued["number"])
+
+        async def handed_over() -> bool:
+            return [row["stripe"]["step"] for row in await invoices() if row["number"]] == ["sent"]
+
+        await until(handed_over)
         late = await books.post(f"{API}/invoices/{issued['id']}/void", json={"reason": "too late for that"})
         assert (late.status_code, late.json()["type"].rsplit("/")[-1]) == (409, "void-refused")
         await fiona.open(f"/invoices/{issued['id']}/credit")

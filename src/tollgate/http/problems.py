@@ -143,7 +143,9 @@ def _from_validation(error: ValidationException) -> TollgateError:
         source = str(item.get("source", "body"))
         pointer = _pointer(key) if source == "body" else f"/{_PARAMETER_NAMES.get(key, key)}"
         unknown = _UNKNOWN_MEMBER.search(message)
-        if unknown:
+        if message == "'data'":
+            found.append(FieldError("", _("Send a body")))  # Litestar's words for an empty one.
+        elif unknown:
             found.append(FieldError(f"{pointer}/{unknown[1]}", _("This member is not known here")))
         else:
             found.append(FieldError(pointer, _("%(problem)s", problem=message)))
