@@ -83,7 +83,11 @@ def main(arguments: list[str]) -> int:
     import pytest
 
     # A process per core, each with a PostgreSQL of its own; a file stays in one process, for its shared fixtures.
-    spread = [] if any(argument.startswith(("-n", "-p", "--pdb")) for argument in arguments) else ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
+    spread = (
+        []
+        if any(argument.startswith(("-n", "-p", "--pdb")) for argument in arguments)
+        else ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
+    )
     return int(pytest.main(["-q", *spread, *arguments]))
 
 

@@ -557,7 +557,6 @@ def upgrade() -> None:
         sa.Column("created_at", tollgate_types.Instant(timezone=True), nullable=False),
         sa.Column("issued_at", tollgate_types.Instant(timezone=True), nullable=True),
         sa.Column("sent_at", tollgate_types.Instant(timezone=True), nullable=True),
-        sa.Column("seen_at", tollgate_types.Instant(timezone=True), nullable=True),
         sa.Column("voided_at", tollgate_types.Instant(timezone=True), nullable=True),
         sa.Column("void_reason", sa.String(length=500), nullable=True),
         sa.Column("stripe_invoice_id", sa.String(length=80), nullable=True),
@@ -1111,6 +1110,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organization_id", "id", name=op.f("pk_link_open")),
     )
     op.create_index("ix_link_open_approval_link", "link_open", ["organization_id", "approval_link_id"], unique=False)
+    op.create_index("ix_link_open_invoice_link", "link_open", ["organization_id", "invoice_link_id"], unique=False)
     op.create_table(
         "link_token",
         sa.Column("organization_id", sa.Uuid(), nullable=False),
@@ -1146,6 +1146,7 @@ def downgrade() -> None:
     op.drop_index("ix_link_token_invoice_link", table_name="link_token")
     op.drop_index("ix_link_token_approval_link", table_name="link_token")
     op.drop_table("link_token")
+    op.drop_index("ix_link_open_invoice_link", table_name="link_open")
     op.drop_index("ix_link_open_approval_link", table_name="link_open")
     op.drop_table("link_open")
     op.drop_table("credit_note_line")

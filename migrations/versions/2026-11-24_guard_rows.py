@@ -45,7 +45,7 @@ begin
 end $$;
 
 create function guard_invoice() returns trigger language plpgsql as $$
-declare kept constant text[] := array['state', 'paid_minor', 'credited_minor', 'written_off_minor', 'sent_at', 'seen_at', 'voided_at', 'void_reason',
+declare kept constant text[] := array['state', 'paid_minor', 'credited_minor', 'written_off_minor', 'sent_at', 'voided_at', 'void_reason',
   'stripe_invoice_id', 'stripe_hosted_url', 'stripe_step', 'stripe_problem', 'version'];
 begin
   if old.state = 'draft' then

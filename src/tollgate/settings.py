@@ -77,6 +77,9 @@ class Settings:
         level = (env.get("LOG_LEVEL") or "info").lower()
         if level not in {"debug", "info", "warning", "error"}:
             raise Invalid(_("LOG_LEVEL must be debug, info, warning or error, not %(value)s", value=level))
+        for name in ("DATABASE_URL", "DATABASE_OWNER_URL"):
+            if env.get(name) and not env[name].startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
+                raise Invalid(_("%(name)s must begin with postgresql://", name=name))
         return cls(
             data=folder.expanduser().absolute(),
             database_url=env.get("DATABASE_URL") or None,

@@ -17,9 +17,8 @@ from tollgate import clock
 from tollgate.contracts import queries
 from tollgate.contracts import service as contracts
 from tollgate.contracts.models import ContractVersion
-from tollgate.contracts.rules import NotReady, Role, TaxCategory, TaxTreatment, TransitionRefused
+from tollgate.contracts.rules import NotReady, Role, TaxCategory, TaxTreatment, TransitionRefused, price_of
 from tollgate.contracts.service import AgreementInput, ContractChange, ContractInput, FileInput, MilestoneChange, MilestoneInput, NotADraft
-from tollgate.contracts.rules import price_of
 from tollgate.contracts.service_milestones import AgreedAlready
 from tollgate.contracts.service_views import contract_view
 from tollgate.db.command import Replayed

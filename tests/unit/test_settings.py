@@ -29,6 +29,12 @@ def test_a_wrong_port_is_named(tmp_path: Path) -> None:
         Settings.from_environment({"PORT": "http", "HOME": str(tmp_path)})
 
 
+@pytest.mark.parametrize("url", ["garbage", "mysql://root@db/tollgate"])
+def test_another_database_is_refused_by_name(url: str, tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="DATABASE_URL must begin with postgresql://"):
+        Settings.from_environment({"DATABASE_URL": url, "HOME": str(tmp_path)})
+
+
 def test_secrets_are_not_in_its_repr() -> None:
     settings = Settings(
         data=Path("/x"),

@@ -64,6 +64,8 @@ async def create_member(
     password_hash = await passwords.hash_password(chosen)
     async with db.transaction(command.organization_id, command) as session:
         identity_id, is_new = await _identity(session, address, password_hash)
+        if password is not None and not is_new:
+            raise invalid("/password", _("This person signs in elsewhere already and keeps that password; leave it out"))
         member_id = await _place(session, command.organization_id, identity_id, address, called, role, locale)
         await session.execute(
             text("select access_add_membership(:identity, :organization, :member)"),

@@ -57,7 +57,6 @@ EVENTS: dict[str, frozenset[str]] = {
         "invoice.deleted": "",
         "invoice.voided": "number",
         "invoice.sent": "number mail_id",
-        "invoice.seen": "",
         "invoice.paid": "number",
         "invoice.partly_paid": "number open",
         "invoice.reopened": "number open",

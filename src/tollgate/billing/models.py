@@ -62,7 +62,6 @@ class Invoice(TenantRow, Base):
     issued_at: Mapped[datetime | None] = mapped_column(Instant())
     sent_at: Mapped[datetime | None] = mapped_column(Instant())
     """When the mail with the document was accepted."""
-    seen_at: Mapped[datetime | None] = mapped_column(Instant())
     voided_at: Mapped[datetime | None] = mapped_column(Instant())
     void_reason: Mapped[str | None] = mapped_column(String(500))
     stripe_invoice_id: Mapped[str | None] = mapped_column(String(80))

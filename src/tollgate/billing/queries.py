@@ -6,9 +6,10 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate.audit.models import AuditEvent
@@ -28,6 +29,7 @@ from tollgate.errors import NotFound
 from tollgate.money.amount import Money
 from tollgate.money.rates import percent_of
 from tollgate.parties.models import Client, Contact, Organization
+from tollgate.signoff.models import LinkOpen
 
 LIVE_STATES = ("issued", "partly_paid", "paid")
 
@@ -130,6 +132,17 @@ async def invoice_link(session: AsyncSession, organization_id: UUID, link_id: UU
     if found is None:
         raise NotFound
     return found
+
+
+async def first_opens(session: AsyncSession, organization_id: UUID, invoice_ids: Sequence[UUID]) -> dict[UUID, datetime]:
+    """When a client first opened each invoice's page, by any of its links; what nobody opened is left out."""
+    rows = await session.execute(
+        select(InvoiceLink.invoice_id, func.min(LinkOpen.opened_at).label("first_at"))
+        .join(LinkOpen, (LinkOpen.organization_id == InvoiceLink.organization_id) & (LinkOpen.invoice_link_id == InvoiceLink.id))
+        .where(InvoiceLink.organization_id == organization_id, InvoiceLink.invoice_id.in_(invoice_ids))
+        .group_by(InvoiceLink.invoice_id)
+    )
+    return {row.invoice_id: row.first_at for row in rows}
 
 
 async def blocked_milestones(session: AsyncSession, organization_id: UUID) -> list[BillingBlock]:

@@ -93,6 +93,7 @@ class InvoiceShown:
     issued_at: datetime | None
     sent_at: datetime | None
     seen_at: datetime | None
+    """Derived: when the page behind one of its links was first opened."""
     voided_at: datetime | None
     void_reason: str | None
     stripe: StripeShown
@@ -161,11 +162,12 @@ async def _show(session: AsyncSession, organization_id: UUID, invoices: list[Inv
     taxes = await queries.groups_by_invoice(session, organization_id, ids, {invoice.id: invoice.currency for invoice in invoices})
     notes = await _credit_notes(session, organization_id, ids)
     pdfs = await _pdfs(session, organization_id, ids)
+    opens = await queries.first_opens(session, organization_id, ids)
     names = await _names(session, organization_id, {invoice.contract_id for invoice in invoices})
     shown = []
     for invoice in invoices:
         parts = lines[invoice.id], taxes[invoice.id], notes.get(invoice.id, [])
-        shown.append(_shown(invoice, *parts, pdfs.get(invoice.id), names[invoice.contract_id], today))
+        shown.append(_shown(invoice, *parts, pdfs.get(invoice.id), opens.get(invoice.id), names[invoice.contract_id], today))
     return shown
 
 
@@ -175,6 +177,7 @@ def _shown(
     taxes: tuple[TaxGroup, ...],
     notes: list[CreditNoteRow],
     pdf: str | None,
+    seen_at: datetime | None,
     names: tuple[str, str],
     today: date,
 ) -> InvoiceShown:
@@ -213,7 +216,7 @@ def _shown(
         created_at=invoice.created_at,
         issued_at=invoice.issued_at,
         sent_at=invoice.sent_at,
-        seen_at=invoice.seen_at,
+        seen_at=seen_at,
         voided_at=invoice.voided_at,
         void_reason=invoice.void_reason,
         stripe=StripeShown(

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tollgate import audit, clock
+from tollgate import audit
 from tollgate.billing import queries
 from tollgate.billing.models import Invoice
 from tollgate.billing.queries import Locked
@@ -126,19 +126,6 @@ async def record_gateway(
             )
     await session.flush()
     return invoice
-
-
-async def mark_seen(session: AsyncSession, organization_id: UUID, invoice_id: UUID) -> None:
-    """Note the first time that the client opened the invoice's page."""
-    found = await session.execute(
-        select(Invoice)
-        .where(Invoice.organization_id == organization_id, Invoice.id == invoice_id, Invoice.seen_at.is_(None))
-        .with_for_update()
-    )
-    invoice = found.scalar_one_or_none()
-    if invoice is not None:
-        invoice.seen_at = clock.now()
-        audit.record(session, "invoice.seen", ("invoice", invoice.id), contract_id=invoice.contract_id)
 
 
 _BACKWARDS = {

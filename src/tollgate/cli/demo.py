@@ -47,6 +47,7 @@ class Kept:
     webhook_secret: str = field(default_factory=lambda: f"whsec_{secrets.token_hex(24)}")
     password: str = field(default_factory=lambda: f"{secrets.token_hex(2)}-{secrets.token_hex(2)}-{secrets.token_hex(2)}")
     api_key: str = ""
+    empty: bool = False
     whole: bool = False
     """The sample data is complete."""
 
@@ -66,6 +67,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         settings = settings.with_(data=settings.data / "demo")
     with _alone(settings.data):
         kept = _load(settings.data)
+    if options.empty and kept.whole and not kept.empty:
+        raise Unavailable(_("%(data)s holds the sample data already; give another folder with --data", data=settings.data))
         with runtime.database(settings) as (ready, server):
             assert server is not None
             try:
@@ -101,7 +104,7 @@ async def _run(options: argparse.Namespace, settings: Settings, server: Embedded
                 _save(settings.data, kept)
                 if not kept.whole:
                     await _fill(shared, kept, empty=options.empty)
-                    kept.whole = True
+                    kept.empty, kept.whole = options.empty, True
                     _save(settings.data, kept)
                 async with serving.worker(shared):
                     _announce(options, kept, base_url, addresses, live)

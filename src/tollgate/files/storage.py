@@ -29,6 +29,10 @@ class Storage(Protocol):
         """The content. Raises `NotFound` when it is not there, `Unavailable` when it no longer matches its name."""
         ...
 
+    async def size(self, organization_id: UUID, sha256_hex: str) -> int | None:
+        """How many bytes are kept under that name, without reading them; None when it is not there."""
+        ...
+
 
 class LocalStorage:
     """Files in `<folder>/<organization>/<first two hex digits>/<sha256>`."""
@@ -43,6 +47,10 @@ class LocalStorage:
     async def get(self, organization_id: UUID, sha256_hex: str) -> bytes:
         """See `Storage.get`."""
         return await asyncio.to_thread(self._get, organization_id, sha256_hex)
+
+    async def size(self, organization_id: UUID, sha256_hex: str) -> int | None:
+        """See `Storage.size`."""
+        return await asyncio.to_thread(self._size, organization_id, sha256_hex)
 
     def _path(self, organization_id: UUID, sha256_hex: str) -> Path:
         if len(sha256_hex) != 64 or not set(sha256_hex) <= set("0123456789abcdef"):
@@ -79,6 +87,13 @@ class LocalStorage:
         if hashlib.sha256(content).hexdigest() != sha256_hex:
             raise Unavailable(_("The stored file no longer matches its checksum"))
         return content
+
+    def _size(self, organization_id: UUID, sha256_hex: str) -> int | None:
+        path = self._path(organization_id, sha256_hex)
+        try:
+            return path.stat().st_size if path.is_file() else None
+        except OSError as error:
+            raise Unavailable(_("The file could not be read: %(reason)s", reason=error.strerror or type(error).__name__)) from error
 
 
 def _sync_folder(folder: Path) -> None:

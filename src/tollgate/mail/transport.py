@@ -15,10 +15,12 @@ from tollgate import clock
 from tollgate.errors import Invalid, Unavailable, _
 
 SECONDS = 30
+SETUP_CODES = frozenset({530, 534, 535, 538})
+"""Sign in first, encrypt first: about the connection, whatever command they answer."""
 
 
 class RefusedForGood(Exception):
-    """The server will never take this mail (5xx): a wrong address, a blocked sender."""
+    """The server will never take this mail: 5xx for its receiver or its content. A fault of the settings never raises this."""
 
 
 class Transport(Protocol):
@@ -68,16 +70,22 @@ class SmtpTransport:
             )
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = [recipient.code for recipient in error.recipients]
-            if codes and all(code >= 500 for code in codes):
+            if codes and all(_for_good(code) for code in codes):
                 raise RefusedForGood(f"the address was refused ({codes[0]})") from None
             raise Unavailable(_("The mail server does not take the address right now")) from error
-        except aiosmtplib.SMTPResponseException as error:
-            # Authentication can be mended in the settings, so it is worth another try; a refused message is not.
-            if error.code >= 500 and not isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        except aiosmtplib.SMTPDataError as error:
+            if _for_good(error.code):
                 raise RefusedForGood(f"the mail server refused the message ({error.code})") from None
+            raise Unavailable(_("The mail server answered %(code)s", code=error.code)) from error
+        except aiosmtplib.SMTPResponseException as error:
+            # Greeting, EHLO, STARTTLS, AUTH, MAIL: nothing of this mail was judged yet. Settings can mend it, so no mail is lost to it.
             raise Unavailable(_("The mail server answered %(code)s", code=error.code)) from error
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise Unavailable(_("The mail server cannot be reached")) from error
+
+
+def _for_good(code: int) -> bool:
+    return 500 <= code <= 599 and code not in SETUP_CODES
 
 
 class NoTransport:

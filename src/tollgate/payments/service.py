@@ -86,6 +86,16 @@ async def record_transfer(db: Database, command: Command, asked: NewTransfer) ->
         if await session.get(Client, (organization_id, asked.client_id)) is None:
             raise NotFound
         seller = await session.get_one(Organization, organization_id)
+        if asked.amount.currency != seller.currency:
+            # The books know one currency until exchange rates exist (R17).
+            raise invalid(
+                "/amount",
+                _(
+                    "Payments in %(currency)s are not available yet; enter the amount in %(own)s",
+                    currency=asked.amount.currency,
+                    own=seller.currency,
+                ),
+            )
         if not EARLIEST_DAY <= asked.received_on <= clock.today(seller.time_zone):
             raise invalid("/received_on", _("Enter the day on which the money arrived: not in the future, and not before the year 2000"))
         invoices = await _lock_open(session, organization_id, asked)

@@ -33,7 +33,6 @@ PLAIN: Words = {
     "colleague.declined": _("declined the proposed colleague"),
     "colleague.confirmed": _("confirmed the proposed colleague"),
     "invoice.deleted": _("deleted a draft invoice"),
-    "invoice.seen": _("opened the invoice"),
     "round.recorded": _("attached the signed document"),
     "payment.reversed": _("A payment was taken back"),
 }

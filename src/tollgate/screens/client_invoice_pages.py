@@ -13,9 +13,7 @@ from tollgate.access import limits
 from tollgate.access.shell import csrf_token_for
 from tollgate.billing import service as billing
 from tollgate.billing.service import LINK_REQUEST_MINUTES
-from tollgate.billing.settlement import mark_seen
 from tollgate.billing.snapshot import read_pay_reference
-from tollgate.db.command import ActorKind, Command
 from tollgate.db.database import Database
 from tollgate.documents import service as documents
 from tollgate.errors import NotFound, TooManyAttempts, _
@@ -23,7 +21,7 @@ from tollgate.files.storage import Storage
 from tollgate.http.commands import client_address
 from tollgate.i18n import use_locale
 from tollgate.screens import client_queries as queries
-from tollgate.screens.client_links import READS, exchange, log, note_open, require_link
+from tollgate.screens.client_links import READS, exchange, note_open, require_link
 from tollgate.settings import Settings
 from tollgate.signoff.service import VerifiedLink
 from tollgate.web.downloads import attachment
@@ -44,22 +42,8 @@ async def open_invoice_link(
 
     async def opened(verified: VerifiedLink) -> None:
         await note_open(db, request, verified)
-        await _mark_seen(db, verified)
 
     return await exchange(request, db, settings, token, "invoice", opened)
-
-
-async def _mark_seen(db: Database, verified: VerifiedLink) -> None:
-    try:
-        link = await _load(db, verified)
-        if link.revoked or link.invoice.shown.seen_at is not None:
-            return
-        actor = Command(verified.organization_id, ActorKind.CONTACT, link.contact_id, verb="open invoice")
-        async with db.transaction(verified.organization_id, actor) as session:
-            await mark_seen(session, verified.organization_id, link.invoice.shown.id)
-    except Exception as error:
-        # The page is shown whether or not its opening could be noted.
-        log.warning("invoice not marked as seen", error=type(error).__name__, link=str(verified.link_id))
 
 
 async def _load(db: Database, verified: VerifiedLink) -> queries.InvoicePage:

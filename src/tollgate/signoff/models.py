@@ -128,6 +128,7 @@ class LinkOpen(TenantRow, Base):
         belongs_to("invoice_link"),
         CheckConstraint("(approval_link_id is null) <> (invoice_link_id is null)", name="one_link"),
         Index("ix_link_open_approval_link", "organization_id", "approval_link_id"),
+        Index("ix_link_open_invoice_link", "organization_id", "invoice_link_id"),
     )
 
 
