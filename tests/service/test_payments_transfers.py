@@ -175,6 +175,6 @@ async def test_a_correction_after_a_transfer_leaves_the_money_with_the_client(wo
 
 async def test_the_books_know_one_currency(world: PaidWorld) -> None:
     with pytest.raises(Invalid) as refused:
-        await record(world, "1.00", amount=Money(100, "USD"))
+        await service.record_transfer(world.db, world.billing.org.command("finance"), transfer(world, "1.00", amount=Money(100, "USD")))
     assert refused.value.errors[0].pointer == "/amount"
     assert await world.payments() == []

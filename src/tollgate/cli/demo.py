@@ -67,8 +67,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         settings = settings.with_(data=settings.data / "demo")
     with _alone(settings.data):
         kept = _load(settings.data)
-    if options.empty and kept.whole and not kept.empty:
-        raise Unavailable(_("%(data)s holds the sample data already; give another folder with --data", data=settings.data))
+        if options.empty and kept.whole and not kept.empty:
+            raise Unavailable(_("%(data)s holds the sample data already; give another folder with --data", data=settings.data))
         with runtime.database(settings) as (ready, server):
             assert server is not None
             try:
