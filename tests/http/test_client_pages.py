@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select
@@ -29,6 +29,8 @@ from tests.factories import Org, make_organization
 from tests.service.signoff_world import SECRET, World, days, eur
 from tollgate import clock
 from tollgate.billing import service as billing
+from tollgate.billing import service_views
+from tollgate.billing.models import Invoice
 from tollgate.billing.snapshot import pay_reference
 from tollgate.db.database import Database
 from tollgate.db.types import uuid7
@@ -65,6 +67,11 @@ async def other(settings: Settings) -> AsyncIterator[Browser]:
 async def opens(world: World) -> int:
     async with world.db.reading(world.org.id) as session:
         return (await session.execute(select(func.count()).select_from(LinkOpen))).scalar_one()
+
+
+async def seen_at(world: World, invoice: Invoice) -> datetime | None:
+    async with world.db.reading(world.org.id) as session:
+        return (await service_views.show_invoice(session, world.org.id, invoice.id)).seen_at
 
 
 async def mails_asked(world: World, template: str) -> int:
@@ -428,7 +435,7 @@ async def test_not_me_proposes_a_colleague_and_keeps_the_right_to_decide(world: 
     assert (await send(browser, here, shown, "/approval", **SIGNED)).status_code == 303
 
 
-async def test_an_invoice_link_shows_the_invoice_and_marks_it_seen_once(
+async def test_an_invoice_link_shows_the_invoice_and_only_notes_that_it_was_opened(
     world: World, browser: Browser, settings: Settings, owner_url: str
 ) -> None:
     await world.approved()
@@ -439,13 +446,19 @@ async def test_an_invoice_link_shows_the_invoice_and_marks_it_seen_once(
     assert (await browser.head(address, follow_redirects=False)).status_code == 303
     await browser.get(address, headers={"sec-purpose": "prefetch"})
     assert await digests(owner_url) == before
+    assert await seen_at(world, invoice) is None
+    quiet = await digests(owner_url, without=["link_open", "job"])
     here, html = await enter(browser, address)
+    assert await digests(owner_url, without=["link_open", "job"]) == quiet, "an opening adds its own row and the job that chains it"
     for part in (f"Invoice {invoice.number}", "€1,200.00", "€1,000.00", "Tax 20%", "AT61 1904 3002 3457 3201", "Design"):
         assert part in html
-    seen = (await invoice_of(world)).seen_at
+    seen = await seen_at(world, invoice)
     assert seen is not None
     await enter(browser, address)
-    assert (await invoice_of(world)).seen_at == seen
+    assert await opens(world) == 2
+    assert await seen_at(world, invoice) == seen, "the first opening counts"
+    await run_jobs(world, settings)
+    assert (await invoice_of(world)).version == invoice.version
     pdf = await browser.get(f"{here}/invoice.pdf")
     assert pdf.content.startswith(b"%PDF")
     sign = here.replace("/invoice/", "/sign/")

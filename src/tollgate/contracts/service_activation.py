@@ -30,6 +30,7 @@ from tollgate.contracts.service_deliverables import check_file, content_type_of,
 from tollgate.contracts.service_input import AgreementInput
 from tollgate.contracts.service_milestones import draft_of, price, tax_for
 from tollgate.contracts.service_moves import lock_contract
+from tollgate.contracts.service_printing import printing_problems
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
@@ -69,7 +70,7 @@ async def activate_contract(
             _check_day(agreement, seller)
         # The value may have moved since the shares were last written.
         price(contract, rows)
-        problems = activation_problems(_draft_facts(contract, live, approvers, seller, client))
+        problems = _problems(contract, live, approvers, seller, client)
         if problems:
             raise NotReady(problems[0].detail if len(problems) == 1 else None, errors=problems)
         content = canonical_json(agreed_content(contract, live, approvers, seller, client)).decode()
@@ -106,7 +107,14 @@ async def problems_of(session: AsyncSession, organization_id: UUID, contract_id:
     if client is None:
         raise RuntimeError(f"contract {contract_id} has no client")
     live = [row for row in rows if row.state != State.CANCELLED]
-    return activation_problems(_draft_facts(contract, live, approvers, seller, client))
+    return _problems(contract, live, approvers, seller, client)
+
+
+def _problems(
+    contract: Contract, live: list[Milestone], approvers: list[Contact], seller: Organization, client: Client
+) -> list[FieldError]:
+    facts = _draft_facts(contract, live, approvers, seller, client)
+    return activation_problems(facts) + printing_problems(contract, live, seller, client)
 
 
 def _version(

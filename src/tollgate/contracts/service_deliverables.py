@@ -16,6 +16,7 @@ from tollgate.contracts.service_moves import lock_milestone, require_version
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
+from tollgate.documents.printable import require_printable
 from tollgate.errors import Conflict, Invalid, NotFound, TooLarge, _, invalid
 from tollgate.files.service import keep
 from tollgate.files.storage import Storage
@@ -40,9 +41,11 @@ class DeliverablesFrozen(Conflict):
 async def add_deliverable(db: Database, storage: Storage, command: Command, milestone_id: UUID, asked: DeliverableInput) -> UUID:
     """Add a file (≤ 50 MB), an http(s) link or a note to an open milestone of an active contract.
 
-    The file is safe on disk before the row that names it is committed. Raises `Invalid`, `TooLarge`, `DeliverablesFrozen`.
+    The file is safe on disk before the row that names it is committed. Raises `Invalid` (for what cannot be printed too, R12), `TooLarge`,
+    `DeliverablesFrozen`.
     """
     kind = _kind(asked)
+    _check_printable(asked)
     sha256_hex = None
     if asked.file is not None:
         check_file(asked.file)
@@ -138,6 +141,15 @@ def _kind(asked: DeliverableInput) -> str:
         if len(asked.note) > LONGEST_NOTE:
             raise invalid("/text", _("a note has at most %(most)s characters", most=LONGEST_NOTE))
     return given[0]
+
+
+def _check_printable(asked: DeliverableInput) -> None:
+    # A delivery freezes them, and its certificate prints them.
+    require_printable("/title", asked.title)
+    require_printable("/url", asked.url)
+    require_printable("/text", asked.note)
+    if asked.file is not None and not asked.title.strip():
+        require_printable("/file", file_name_of(asked.file))
 
 
 def check_url(url: str, pointer: str) -> None:

@@ -114,14 +114,16 @@ async def _activation(
         approvers=approvers,
         seller_name=seller.legal_name,
         client_name=client.legal_name if client else "",
-        problems=[(one.detail, _fix(one.pointer, view.id)) for one in problems],
+        problems=[(one.detail, _fix(one.pointer, view)) for one in problems],
     )
 
 
-def _fix(pointer: str, contract_id: UUID) -> tuple[Message, str]:
+def _fix(pointer: str, view: ContractView) -> tuple[Message, str]:
     if pointer.startswith("/seller"):
         return _("Open settings"), "/settings"
-    return _("Edit the draft"), f"/contracts/{contract_id}/edit"
+    if pointer.startswith("/buyer"):
+        return _("Open the client"), f"/clients/{view.client_id}"
+    return _("Edit the draft"), f"/contracts/{view.id}/edit"
 
 
 @get("/contracts/{contract_id:uuid}/agreement", guards=READ)

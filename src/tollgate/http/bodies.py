@@ -14,6 +14,7 @@ from litestar import Request
 from msgspec import Meta, Struct
 
 from tollgate.errors import Invalid, Stale, _, invalid
+from tollgate.i18n.visible import is_blank
 from tollgate.money.amount import ENTERED_LIMIT_MINOR, AmountTooLarge, Money
 
 T = TypeVar("T")
@@ -23,6 +24,7 @@ MOST_ITEMS = 200
 
 _LARGEST_KEY = 2**31 - 1
 _BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF])
+
 
 
 class MoneyBody(Struct, forbid_unknown_fields=True):
@@ -60,7 +62,7 @@ class ListBody(Struct, Generic[T]):
 
 
 def clean(text: str, pointer: str, *, most: int = 500, lines: bool = False) -> str:
-    """Trimmed text. Control characters (NUL above all) and bidi overrides are refused at `pointer`."""
+    """Trimmed text, empty when nothing of it can be seen. Control characters (NUL above all) and bidi overrides are refused."""
     found = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     for character in found:
         code = ord(character)
@@ -73,7 +75,7 @@ def clean(text: str, pointer: str, *, most: int = 500, lines: bool = False) -> s
             raise invalid(pointer, _("This contains characters that cannot be kept or shown (U+%(code)s)", code=f"{code:04X}"))
     if len(found) > most:
         raise invalid(pointer, _("Use at most %(most)s characters", most=most))
-    return found
+    return "" if is_blank(found) else found
 
 
 def encode_cursor(*keys: object) -> str:

@@ -170,7 +170,7 @@ async def _decide(
         return await show(request, db, link, status=status_of(refused), filled=filled)
     except KeyReused:
         # The form was sent before and changed since: what counts is what the first sending did.
-        return see_other(here)
+        return await _state_now(request, db, link, here)
     except NotYourTurn as refused:
         form.refuse("", refused.title)
         return await show(request, db, link, status=status_of(refused), filled=filled)
@@ -181,9 +181,28 @@ async def _decide(
 
 async def _state_now(request: AnyRequest, db: Database, link: LinkPage, here: str) -> Response[Any]:
     fresh = await load(db, await require_link(request, db, request.app.state.settings, link.link_id))
-    if fresh.state in {LinkState.USED, LinkState.OPEN}:
+    if fresh.state is LinkState.USED:
+        return see_other(here, notice=_stands(fresh), kind="warning")
+    if fresh.state is LinkState.OPEN:
         return see_other(here)
     return await show(request, db, fresh, status=409)
+
+
+def _stands(link: LinkPage) -> Message:
+    """What became of a form that came after this approver had decided."""
+    own = link.own_decision
+    if own is None or link.reopened_because:
+        return _("You had decided on this delivery already. What you have just sent was not kept, and nothing was changed.")
+    if own.decision == DecisionKind.APPROVE:
+        return _("You had approved this already. That decision stands and was not changed; what you have just sent was not kept.")
+    return _("You had asked for changes already. That decision stands and was not changed; what you have just sent was not kept.")
+
+
+async def _incomplete(request: AnyRequest, db: Database, link: LinkPage, filled: tuple[str, Form]) -> Response[Any]:
+    """A form with errors of its own: shown again while the link can decide, otherwise the page that says what happened."""
+    if link.state is LinkState.OPEN:
+        return await show(request, db, link, status=422, filled=filled)
+    return await _state_now(request, db, link, f"/sign/{link.link_id}")
 
 
 @post("/sign/{link_id:uuid}/approval", status_code=303)
@@ -200,7 +219,7 @@ async def approve(
         if not form.ticked("agree"):
             form.refuse("agree", _("Tick this to approve"))
         if not form.is_valid:
-            return await show(request, db, link, status=422 if link.state is LinkState.OPEN else 409, filled=("approval", form))
+            return await _incomplete(request, db, link, ("approval", form))
         asked = LinkDecision(content_sha256_hex=form.text("content_sha256"), signed_name=name, code=code)
         return await _decide(
             request,
@@ -228,7 +247,7 @@ async def request_changes(
         name = form.required("changes_name", _("Type your name"), most=120)
         code = _code(form, link, "changes_code")
         if not form.is_valid:
-            return await show(request, db, link, status=422 if link.state is LinkState.OPEN else 409, filled=("changes", form))
+            return await _incomplete(request, db, link, ("changes", form))
         asked = LinkDecision(content_sha256_hex=form.text("content_sha256"), signed_name=name, reason=reason, code=code)
         return await _decide(
             request,
@@ -257,7 +276,7 @@ async def name_colleague(
         name = form.required("colleague_name", _("Type your colleague's name"), most=120)
         email = form.required("colleague_email", _("Enter your colleague's e-mail address"), most=254)
         if not form.is_valid:
-            return await show(request, db, link, status=422 if link.state is LinkState.OPEN else 409, filled=("colleague", form))
+            return await _incomplete(request, db, link, ("colleague", form))
 
         async def propose(command: Command) -> UUID:
             await limits.attempt(db, PROPOSAL, str(link.link_id), settings.secret_key)

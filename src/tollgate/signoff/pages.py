@@ -130,7 +130,7 @@ async def deliver(
     except TollgateError as refused:
         if isinstance(refused, NotFound) and not refused.errors:
             raise
-        form.take(refused)
+        form.take(refused, names={"/deliverables": "file"})
         return _deliver_page(request, form, frame, status=422)
     return see_other(f"/milestones/{milestone_id}", notice=_("Delivered. The approvers get their links by mail."))
 

@@ -18,6 +18,7 @@ from tollgate.contracts.service_milestones import tax_for
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
+from tollgate.documents.printable import require_printable
 from tollgate.errors import Conflict, _, invalid
 from tollgate.files.service import keep
 from tollgate.files.storage import Storage
@@ -64,6 +65,8 @@ async def record_approval(db: Database, storage: Storage, command: Command, mile
     For admins who did not deliver the round. Raises `TransitionRefused`, `RoleTooSmall`, `AlreadyDecided`, `Invalid`, `NotFound`.
     """
     check_file(recorded.document)
+    require_printable("/signed_name", recorded.signed_name)
+    require_printable("/file", file_name_of(recorded.document))
     async with db.reading(command.organization_id) as session:
         await contract_queries.milestone(session, command.organization_id, milestone_id)
     sha256_hex = await storage.put(command.organization_id, recorded.document.content)
@@ -146,6 +149,9 @@ async def _decide(db: Database, command: Command, verified: VerifiedLink, decisi
             reason=decision.reason,
         )
         signed = rules.decide(review.facts(link), link.contact_id, asked)
+        if kind is DecisionKind.APPROVE:
+            # It stands on the certificate; a request for changes goes on no document and may be in any script.
+            require_printable("/signed_name", signed.signed_name)
         if now >= verified.expires_at:
             # A fresh mail may have given the link more time; this copy of it stays as old as it is.
             raise LinkExpired()

@@ -22,6 +22,8 @@ from tollgate.contracts.service_milestones import tax_for
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
+from tollgate.documents.printable import printing_problem
+from tollgate.errors import Invalid
 from tollgate.mail import service as mail
 from tollgate.money.amount import Money
 from tollgate.money.rates import percent_text
@@ -35,7 +37,8 @@ from tollgate.signoff.service_input import LINK_LIFE, Delivery
 async def deliver(db: Database, command: Command, milestone_id: UUID, delivery: Delivery) -> UUID:
     """Show the work to the client: a new round under a content hash, one link per approver, one mail per link.
 
-    Raises `TransitionRefused` (contract not active, no deliverable, no approver), `Invalid` or `NotFound` for wrong contacts.
+    Raises `TransitionRefused` (contract not active, no deliverable, no approver), `Invalid` or `NotFound` for wrong contacts,
+    `Invalid` for what cannot be printed (R12).
     """
     async with db.transaction(command.organization_id, command) as session:
         contract, milestone = await lock_milestone(session, command.organization_id, milestone_id)
@@ -44,6 +47,7 @@ async def deliver(db: Database, command: Command, milestone_id: UUID, delivery: 
         facts = MilestoneFacts(contract_state=ContractState(contract.state), deliverables=len(shown), approvers=len(approvers))
         # Asked here already: a draft has no contract version that the content could name.
         await check_move(session, contract, milestone, Event.DELIVER, facts)
+        _check_printable(delivery.message, shown)
         agreed = await queries.contract_version(session, command.organization_id, contract.id)
         if agreed is None:
             raise RuntimeError(f"contract {contract.id} is active without a version")
@@ -223,6 +227,14 @@ def _content(contract: Contract, milestone: Milestone, number: int, opening: _Op
 def _deliverable(row: Deliverable) -> DeliverableFacts:
     sha256_hex = hashlib.sha256(row.note.encode()).hexdigest() if row.note is not None else row.sha256_hex
     return DeliverableFacts(kind=row.kind, title=row.title, sha256_hex=sha256_hex, size=row.size, url=row.url, note=row.note)
+
+
+def _check_printable(message: str, shown: Sequence[Deliverable]) -> None:
+    texts = [text for item in shown for text in (item.title, item.url, item.note)]
+    asked = [printing_problem("/message", message), printing_problem("/deliverables", *texts)]
+    problems = [problem for problem in asked if problem is not None]
+    if problems:
+        raise Invalid(problems[0].detail if len(problems) == 1 else None, errors=problems)
 
 
 async def _approvers(session: AsyncSession, contract: Contract, named: Sequence[UUID] | None) -> list[UUID]:

@@ -19,6 +19,7 @@ from litestar.datastructures import UploadFile
 from tollgate.db.command import KeyReused
 from tollgate.errors import Invalid, Message, Stale, TollgateError, _
 from tollgate.i18n import current_locale, parse_amount, parse_day, parse_percent
+from tollgate.i18n.visible import is_blank
 from tollgate.money.amount import Money
 
 MOST_ROWS = 200
@@ -51,7 +52,7 @@ class Fields:
         return self.form.value(self.name(field))
 
     def text(self, field: str, *, most: int = LONGEST_TEXT) -> str:
-        """One trimmed line. Line breaks, control and bidi characters, and more than `most` characters are refused."""
+        """One trimmed line, empty when nothing of it can be seen. Line breaks, control and bidi characters, and too much are refused."""
         return self._clean(field, " ".join(self.raw(field).split("\t")).strip(), most, several_lines=False)
 
     def long_text(self, field: str, *, most: int = LONGEST_TEXTAREA) -> str:
@@ -60,7 +61,7 @@ class Fields:
 
     def lines(self, field: str, *, most: int = 50) -> list[str]:
         """One entry per line, blank ones dropped."""
-        found = [line.strip() for line in self.long_text(field).split("\n") if line.strip()]
+        found = [line.strip() for line in self.long_text(field).split("\n") if not is_blank(line)]
         if len(found) > most:
             self.refuse(field, _("Enter at most %(most)s lines", most=most))
         return found[:most]
@@ -136,7 +137,7 @@ class Fields:
             return ""
         if len(found) > most:
             self.refuse(field, _("Shorten this to %(most)s characters; it has %(length)s", most=most, length=len(found)))
-        return found[:most]
+        return "" if is_blank(found) else found[:most]
 
 
 class Row(Fields):
