@@ -460,9 +460,9 @@ def upgrade() -> None:
         sa.Column("reversal_reason", sa.String(length=500), nullable=True),
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("created_at", tollgate_types.Instant(timezone=True), nullable=False),
+        sa.CheckConstraint("(state = 'reversed') = (reversed_on is not null)", name=op.f("ck_payment_reversed_on_a_day")),
         sa.CheckConstraint("method in ('stripe', 'bank_transfer')", name=op.f("ck_payment_method_known")),
         sa.CheckConstraint("state in ('received', 'reversed')", name=op.f("ck_payment_state_known")),
-        sa.CheckConstraint("(state = 'reversed') = (reversed_on is not null)", name=op.f("ck_payment_reversed_on_a_day")),
         sa.CheckConstraint("amount_minor > 0", name=op.f("ck_payment_amount_positive")),
         sa.CheckConstraint("refunded_minor between 0 and amount_minor", name=op.f("ck_payment_refund_within_amount")),
         sa.ForeignKeyConstraint(
@@ -658,6 +658,7 @@ def upgrade() -> None:
         sa.Column("organization_id", sa.Uuid(), nullable=False),
         sa.Column("milestone_id", sa.Uuid(), nullable=False),
         sa.Column("reason", sa.String(length=300), nullable=False),
+        sa.Column("pointer", sa.String(length=120), nullable=False),
         sa.Column("created_at", tollgate_types.Instant(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["organization_id", "milestone_id"],

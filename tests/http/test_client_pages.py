@@ -185,6 +185,45 @@ async def test_name_and_tick_are_asked_for_at_their_fields(world: World, browser
     assert (await world.milestone(milestone_id)).state == "delivered"
 
 
+async def test_a_name_that_no_document_can_print_is_refused_beside_its_field(world: World, browser: Browser) -> None:
+    milestone_id = await world.delivered()
+    here, html = await enter(browser, await mailed(world, milestone_id))
+    refused = await send(browser, here, html, "/approval", signed_name="عربي", agree="yes")
+    assert refused.status_code == 422
+    beside = refused.text.split('id="signed_name-error"', 1)[1].split("</p>", 1)[0]
+    assert "عربي cannot be printed on documents yet" in beside
+    assert 'value="عربي"' in refused.text
+    assert (await world.milestone(milestone_id)).state == "delivered"
+    assert (await send(browser, here, refused.text, "/approval", **SIGNED)).status_code == 303
+    assert (await world.milestone(milestone_id)).state == "approved"
+
+
+async def test_changes_asked_for_after_an_approval_are_not_lost_in_silence(world: World, browser: Browser) -> None:
+    milestone_id = await world.delivered()
+    here, html = await enter(browser, await mailed(world, milestone_id))
+    await send(browser, here, html, "/approval", **SIGNED)
+    for reason in ("The logo is cut", ""):
+        late = await send(browser, here, html, "/changes", reason=reason, changes_name="Clara Klient")
+        assert (late.status_code, late.headers["location"]) == (303, here)
+        shown = await browser.get(here)
+        assert "You approved “Design”" in shown.text
+        assert "You had approved this already. That decision stands and was not changed" in shown.text
+    assert "That decision stands" not in (await browser.get(here)).text
+    assert (await world.milestone(milestone_id)).state == "approved"
+
+
+async def test_an_approval_after_a_request_for_changes_says_that_the_request_stands(world: World, browser: Browser) -> None:
+    milestone_id = await world.delivered()
+    here, html = await enter(browser, await mailed(world, milestone_id))
+    await send(browser, here, html, "/changes", reason="The logo is cut", changes_name="Clara Klient")
+    late = await send(browser, here, html, "/approval", **SIGNED)
+    assert (late.status_code, late.headers["location"]) == (303, here)
+    shown = await browser.get(here)
+    assert "You had asked for changes already. That decision stands and was not changed" in shown.text
+    assert "The logo is cut" in shown.text
+    assert (await world.milestone(milestone_id)).state == "changes_requested"
+
+
 async def test_a_double_click_decides_once(world: World, browser: Browser) -> None:
     milestone_id = await world.delivered()
     here, html = await enter(browser, await mailed(world, milestone_id))

@@ -203,7 +203,7 @@ async def test_missing_tax_data_blocks_and_saving_it_issues(world: World) -> Non
     await world.worker.run_until_idle()
     async with world.db.reading(world.org.id) as session:
         (blocked,) = await queries.blocked_milestones(session, world.org.id)
-    assert blocked.milestone_id == milestone_id and "tax number" in blocked.reason
+    assert blocked.milestone_id == milestone_id and "tax number" in blocked.reason and blocked.pointer == "/seller/tax_id"
     with pytest.raises(NotIssuable) as refused:
         await service.invoice_milestone(world.db, world.org.command("finance"), milestone_id, world.settings)
     assert [error.pointer for error in refused.value.errors] == ["/seller/tax_id"]
@@ -216,6 +216,18 @@ async def test_missing_tax_data_blocks_and_saving_it_issues(world: World) -> Non
     async with world.db.reading(world.org.id) as session:
         assert await queries.blocked_milestones(session, world.org.id) == []
     await world.assert_ledger_matches()
+
+
+async def test_a_name_that_cannot_be_printed_blocks_the_invoice_instead_of_printing_boxes(world: World) -> None:
+    (milestone_id,) = await world.contract("100.00")
+    await world.approve(milestone_id)
+    async with world.db.transaction(world.org.id) as session:
+        (await session.get_one(Client, (world.org.id, world.client_id))).legal_name = "漢字 GmbH"
+    await world.worker.run_until_idle()
+    async with world.db.reading(world.org.id) as session:
+        (blocked,) = await queries.blocked_milestones(session, world.org.id)
+    assert "漢" in blocked.reason and blocked.pointer == "/buyer/legal_name"
+    assert await world.invoices() == []
 
 
 async def test_saving_the_field_while_the_block_is_written_still_issues(world: World) -> None:

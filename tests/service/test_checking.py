@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +12,6 @@ import pytest
 
 from tests.factories.shop import Shop, make_shop, services_on
 from tollgate.cli import checking
-from tollgate.cli.main import main
 from tollgate.db.database import Database
 from tollgate.files import service as files
 from tollgate.files.storage import LocalStorage
@@ -86,5 +88,22 @@ async def test_the_size_of_what_is_kept(storage: LocalStorage, shop: Shop) -> No
     assert await storage.size(shop.client_id, name) is None, "organizations are apart"
 
 
-async def test_the_command_ends_with_1(shop: Shop, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pass
+async def test_the_command_ends_with_1_when_a_file_is_gone(shop: Shop, settings: Settings) -> None:
+    names = await kept(shop)
+    assert await command(settings) == (0, "")
+    place(shop, names[2]).unlink()
+    code, wrong = await command(settings)
+    assert code == 1
+    assert wrong.split()[:2] == ["WRONG", "files"]
+
+
+async def command(settings: Settings) -> tuple[int | None, str]:
+    """The exit code of `tollgate check` as its own process, and what it says is wrong."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tollgate.cli", "check", "--data", str(settings.data),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "DATABASE_URL": str(settings.database_url), "SECRET_KEY": settings.secret_key},
+    )  # fmt: skip
+    printed, complaints = await asyncio.wait_for(process.communicate(), 60)
+    assert complaints == b""
+    return process.returncode, "\n".join(line for line in printed.decode().splitlines() if line.startswith("WRONG"))

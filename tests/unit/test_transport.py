@@ -122,7 +122,7 @@ async def test_a_receiver_or_a_content_refused_ends_the_mail(command: str, answe
         ("DATA", "451 4.3.0 later", "451"),
         ("DATA", "530 5.7.0 authentication required", "530"),
         ("content", "452 4.3.1 disk full", "452"),
-        ("content", "nonsense", ""),
+        ("content", "nonsense", "answered -1"),
     ],
 )
 async def test_everything_else_is_tried_again(command: str, answer: str, code: str) -> None:

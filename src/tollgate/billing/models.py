@@ -240,6 +240,8 @@ class BillingBlock(Tenant, Base):
 
     milestone_id: Mapped[UUID] = mapped_column(primary_key=True)
     reason: Mapped[str] = mapped_column(String(300))
+    pointer: Mapped[str] = mapped_column(String(120))
+    """The first field that is wrong: `/seller/tax_id`, `/buyer/address/city`."""
     created_at: Mapped[at]
 
     __table_args__ = (belongs_to("milestone"),)

@@ -29,6 +29,7 @@ from tollgate.billing.rules import (
 from tollgate.contracts import service_moves as contracts
 from tollgate.contracts.models import Contract, Milestone
 from tollgate.contracts.rules import Event, MilestoneFacts, Party, PartyFacts, Role, State, TaxCategory, TaxTreatment, tax_problems
+from tollgate.contracts.service_printing import party_printing_problems
 from tollgate.db.database import command_of
 from tollgate.db.types import uuid7
 from tollgate.documents import service as documents
@@ -107,8 +108,8 @@ def party_facts(party: Organization | Client) -> PartyFacts:
 
 
 def missing(seller: Organization, buyer: Client, treatments: list[TaxTreatment]) -> list[FieldError]:
-    """Everything the tax check still misses, each once (R18)."""
-    found: list[FieldError] = []
+    """Everything the tax check still misses, each once (R18), and names or addresses that the documents cannot print (R12)."""
+    found = party_printing_problems(seller, buyer)
     for treatment in dict.fromkeys(treatments):
         found += [problem for problem in tax_problems(treatment, "/tax", party_facts(seller), party_facts(buyer)) if problem not in found]
     return found
@@ -341,15 +342,16 @@ async def block(session: AsyncSession, approved: Approved, problems: list[FieldE
         "organization_id": approved.contract.organization_id,
         "milestone_id": approved.milestone.id,
         "reason": reason,
+        "pointer": problems[0].pointer,
         "created_at": clock.now(),
     }
     made = upsert(BillingBlock).values(row)
-    keys = ["organization_id", "milestone_id"]
-    changed = await session.execute(
-        made.on_conflict_do_update(index_elements=keys, set_={"reason": reason}, where=BillingBlock.reason != reason).returning(
-            BillingBlock.milestone_id
-        )
+    kept = made.on_conflict_do_update(
+        index_elements=["organization_id", "milestone_id"],
+        set_={name: row[name] for name in ("reason", "pointer")},
+        where=BillingBlock.reason != reason,
     )
+    changed = await session.execute(kept.returning(BillingBlock.milestone_id))
     if changed.scalar_one_or_none() is not None:
         audit.record(session, "billing.blocked", ("milestone", approved.milestone.id), contract_id=approved.contract.id, reason=reason)
 

@@ -344,6 +344,8 @@ class ReadyToInvoice:
     client_name: str
     why: str
     blocked_because: str | None
+    blocked_at: str | None
+    """Pointer of the field that is wrong: `/seller/tax_id`."""
     draft_id: UUID | None
     since: datetime | None
 
@@ -351,7 +353,7 @@ class ReadyToInvoice:
 async def ready_to_invoice(session: AsyncSession, organization_id: UUID, *, contract_id: UUID | None = None) -> list[ReadyToInvoice]:
     """What finance has to bill, longest waiting first."""
     query = (
-        select(Milestone, Contract, Client.legal_name, BillingBlock.reason, InvoiceLine.invoice_id)
+        select(Milestone, Contract, Client.legal_name, BillingBlock.reason, BillingBlock.pointer, InvoiceLine.invoice_id)
         .join(Contract, (Contract.organization_id == Milestone.organization_id) & (Contract.id == Milestone.contract_id))
         .join(Client, (Client.organization_id == Contract.organization_id) & (Client.id == Contract.client_id))
         .outerjoin(BillingBlock, (BillingBlock.organization_id == Milestone.organization_id) & (BillingBlock.milestone_id == Milestone.id))
@@ -371,7 +373,9 @@ async def ready_to_invoice(session: AsyncSession, organization_id: UUID, *, cont
     return [_ready(*row) for row in rows]
 
 
-def _ready(milestone: Milestone, contract: Contract, client_name: str, blocked: str | None, draft_id: UUID | None) -> ReadyToInvoice:
+def _ready(
+    milestone: Milestone, contract: Contract, client_name: str, blocked: str | None, blocked_at: str | None, draft_id: UUID | None
+) -> ReadyToInvoice:
     review = draft_id is not None or contract.invoicing_on_approval != "issue"
     why = "blocked" if blocked else "held" if milestone.billing_held else "review" if review else "waiting"
     return ReadyToInvoice(
@@ -384,6 +388,7 @@ def _ready(milestone: Milestone, contract: Contract, client_name: str, blocked: 
         client_name=client_name,
         why=why,
         blocked_because=blocked,
+        blocked_at=blocked_at,
         draft_id=draft_id,
         since=milestone.approved_at,
     )

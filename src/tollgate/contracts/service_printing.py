@@ -26,6 +26,12 @@ def printing_problems(contract: Contract, milestones: Sequence[Milestone], selle
             printing_problem(f"{at}/acceptance_criteria", *row.acceptance_criteria),
             printing_problem(f"{at}/deliverables_expected", *row.deliverables_expected),
         ]
+    return [problem for problem in asked if problem is not None] + party_printing_problems(seller, client)
+
+
+def party_printing_problems(seller: Organization, client: Client) -> list[FieldError]:
+    """The same for the parties alone: their names and addresses can change after the contract was agreed."""
+    asked = []
     for at, party in (("/seller", seller), ("/buyer", client)):
         asked.append(printing_problem(f"{at}/legal_name", party.legal_name))
         for name in ("line1", "line2", "postal_code", "city", "region"):

@@ -26,7 +26,6 @@ _LARGEST_KEY = 2**31 - 1
 _BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF])
 
 
-
 class MoneyBody(Struct, forbid_unknown_fields=True):
     """`{"amount": "1200.00", "currency": "EUR"}`: a decimal string with exactly the currency's digits."""
 

@@ -16,6 +16,7 @@ from uuid import UUID
 from tollgate.access.emails import email_problem
 from tollgate.errors import Conflict, FieldError, Invalid, _
 from tollgate.i18n import is_known
+from tollgate.i18n.visible import is_blank
 from tollgate.money.currencies import digits
 from tollgate.parties.identifiers import checked_bic, checked_iban, checked_tax_id
 from tollgate.parties.places import country_codes, time_zones
@@ -371,7 +372,8 @@ def checked(values: Mapping[str, Any], *, country: str, contact: bool = False) -
         try:
             if isinstance(value, str) and _UNPRINTABLE.search(value.strip()):
                 raise Invalid(_("Remove the characters that cannot be printed"))
-            found[name] = check(value, country)
+            # A name of which nothing can be seen is no name.
+            found[name] = check("" if isinstance(value, str) and is_blank(value) else value, country)
         except Invalid as error:
             errors.append(FieldError(pointer_of(name), error.detail))
     if errors:

@@ -248,7 +248,7 @@ def _unbilled(one: ReadyToInvoice, *, may_bill: bool) -> Need | None:
     what, action, href = _("Billing is held since its last invoice was taken back"), _("Invoice it") if may_bill else _("Open"), page_of_it
     blocked = one.why == "blocked" and one.blocked_because
     if blocked:
-        what, action, href = _("%(reason)s", reason=blocked), _("Add what is missing"), field_of(blocked, one.client_id)
+        what, action, href = _("%(reason)s", reason=blocked), _("Add what is missing"), field_of(one.blocked_at or "", one.client_id)
     elif one.draft_id is not None:
         what, action, href = _("A draft waits for review"), _("Review the draft"), f"/invoices/{one.draft_id}"
     elif one.why == "waiting" and since > clock.now() - BILLED_WITHIN:
@@ -269,17 +269,10 @@ def _unbilled(one: ReadyToInvoice, *, may_bill: bool) -> Need | None:
     )
 
 
-def field_of(reason: str, client_id: UUID) -> str:
-    """Where the field is that a block names (R18); the reason is kept in English, whoever reads it."""
-    theirs = f"/clients/{client_id}/edit"
-    fields = (
-        ("seller's tax number", "/settings#tax_id"),
-        ("seller's name", "/settings#legal_name"),
-        ("seller's country", "/settings#country"),
-        ("client's name", f"{theirs}#legal_name"),
-        ("client's country", f"{theirs}#country"),
-    )
-    return next((href for words, href in fields if words in reason), "/settings")
+def field_of(pointer: str, client_id: UUID) -> str:
+    """Where the field is that a block points at (R18): the client's page for the buyer, the settings for the seller."""
+    side, _slash, rest = pointer.removeprefix("/").partition("/")
+    return f"{f'/clients/{client_id}/edit' if side == 'buyer' else '/settings'}#{rest.rpartition('/')[2]}"
 
 
 def _with(need: Need, *, action: Message, action_href: str) -> Need:

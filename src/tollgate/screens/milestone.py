@@ -66,7 +66,7 @@ async def milestone_page(
         rounds = await _rounds(session, caller.organization_id, milestone_id)
         seller = await parties.organization(session, caller.organization_id)
         invoices = await list_invoices(session, caller.organization_id, InvoiceFilter(milestone_id=milestone_id))
-        blocked = (await queries.blocks(session, caller.organization_id)).get(milestone_id)
+        block = await queries.block_of(session, caller.organization_id, milestone_id)
     events = frozenset(milestone.allowed_events)
     may_edit = caller.may(Permission.MANAGE_CONTRACTS)
     return page(
@@ -77,13 +77,13 @@ async def milestone_page(
         contract=contract,
         rounds=rounds,
         invoices=invoices,
-        blocked=blocked,
+        blocked=block.reason if block else "",
         zone=seller.time_zone,
         may_edit=may_edit,
         may_deliver=may_edit and contract.state is ContractState.ACTIVE and milestone.state in OPEN_STATES,
         can={event.value: event in events for event in Event},
         open_round=next((one for one in rounds if one.state == "open"), None),
-        fix=field_of(blocked, contract.client_id) if blocked else "",
+        fix=field_of(block.pointer, contract.client_id) if block else "",
     )
 
 

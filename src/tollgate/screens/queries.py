@@ -194,12 +194,9 @@ async def proposals(session: AsyncSession, organization_id: UUID) -> list[Propos
     ]
 
 
-async def blocks(session: AsyncSession, organization_id: UUID) -> dict[UUID, str]:
-    """Why approved milestones cannot be billed, by milestone."""
-    rows = await session.execute(
-        select(BillingBlock.milestone_id, BillingBlock.reason).where(BillingBlock.organization_id == organization_id)
-    )
-    return {row.milestone_id: row.reason for row in rows}
+async def block_of(session: AsyncSession, organization_id: UUID, milestone_id: UUID) -> BillingBlock | None:
+    """Why an approved milestone cannot be billed."""
+    return await session.get(BillingBlock, (organization_id, milestone_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from tollgate.canonical import sha256_hex
 from tollgate.errors import Conflict, NotAllowed, _, invalid
+from tollgate.i18n.visible import is_blank
 from tollgate.money.amount import Money
 
 NAME_LIMITS = (2, 120)
@@ -344,7 +345,7 @@ def clean_name(text: str) -> str:
     least, most = NAME_LIMITS
     if not least <= len(name) <= most:
         raise invalid("/signed_name", _("type your name: %(least)s to %(most)s characters", least=least, most=most))
-    if not any(character.isalpha() for character in name):
+    if is_blank(name) or not any(character.isalpha() for character in name):
         raise invalid("/signed_name", _("type your name in letters"))
     return name
 
@@ -355,7 +356,7 @@ def clean_reason(text: str) -> str:
     if _has_hidden(text, allowed="\n\t"):
         raise invalid("/reason", _("the reason holds characters that cannot be shown"))
     reason = unicodedata.normalize("NFC", text).strip()
-    if not reason:
+    if is_blank(reason):
         raise invalid("/reason", _("say what should change"))
     if len(reason) > REASON_LIMIT:
         raise invalid("/reason", _("a reason has at most %(limit)s characters", limit=REASON_LIMIT))
