@@ -36,6 +36,7 @@ from tollgate.db.database import Database
 from tollgate.documents import jobs as document_jobs
 from tollgate.files.storage import LocalStorage, Storage
 from tollgate.http.health import health_router
+from tollgate.http.queries import refuse_unknown
 from tollgate.jobs import Job, periodic
 from tollgate.jobs.worker import Handler, Worker
 from tollgate.mail import jobs as mail_jobs
@@ -195,6 +196,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
             DefineMiddleware(callers.CallerMiddleware, db=shared.db, settings=settings),
         ],
         before_send=[SecurityHeaders(https=settings.is_https)],
+        guards=[refuse_unknown],
         exception_handlers={Exception: failure_response},
         lifespan=[lifespan],
         state=State({"csrf": csrf, "settings": settings}),

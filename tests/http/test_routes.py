@@ -11,7 +11,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.testing import AsyncTestClient
 
+from tests.factories import Org
+from tollgate.access.service import create_api_key
 from tollgate.app import create_app
+from tollgate.db.database import Database
 from tollgate.settings import Settings
 
 PUBLIC = {
@@ -106,3 +109,14 @@ async def test_a_malformed_body_is_refused_in_our_shape(app: Litestar, settings:
         answer = await client.post("/webhooks/stripe", content=b"\x00{", headers={"Content-Type": "application/json"})
         assert answer.status_code == 404
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_filter_that_is_not_known_is_refused_instead_of_ignored(app: Litestar, db: Database, organization: Org) -> None:
+    key = await create_api_key(db, organization.command(), name="test")
+    async with AsyncTestClient(app) as client:
+        client.headers["Authorization"] = f"Bearer {key.secret}"
+        for call in ("/api/v1/contracts?state=draft&limit=1", "/api/v1/invoices?overdue=true", "/api/v1/payments?limit=5"):
+            assert (await client.get(call)).status_code == 200, call
+        answer = await client.get("/api/v1/payments?state=z&from=2026-01-01&limit=5")
+        assert answer.status_code == 422
+        assert [error["pointer"] for error in answer.json()["errors"]] == ["/from", "/state"]
