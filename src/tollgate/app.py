@@ -63,6 +63,7 @@ from tollgate.web.csrf import AnyConnection, Csrf
 from tollgate.web.failures import failure_response
 from tollgate.web.headers import SecurityHeaders
 from tollgate.web.language import LanguageMiddleware
+from tollgate.web.pages import style_page
 from tollgate.web.rendering import page
 from tollgate.web.static_files import favicon, static_file
 
@@ -183,7 +184,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
 
     pages = Router(path="/", route_handlers=list(_page_routers()), guards=[csrf.guard], include_in_schema=False)
     return Litestar(
-        route_handlers=[health_router, static_file, favicon, api_docs, webhook_router, *_api_routers(), pages],
+        route_handlers=[health_router, static_file, favicon, api_docs, style_page, webhook_router, *_api_routers(), pages],
         dependencies={
             "db": Provide(lambda: shared.db, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
