@@ -388,7 +388,11 @@ async def test_a_form_without_its_token_is_refused_and_nothing_is_lost(world: Wo
         assert "Please send the form once more" in answer.text
         assert f'href="{here}"' in answer.text
     assert await digests(owner_url) == before
-    assert (await send(browser, here, html, "/approval", **SIGNED)).status_code == 303
+    stale = {**fields, **SIGNED, "csrf_token": "x.y"}
+    kept = await browser.post(f"{here}/approval", data=stale, headers={"sec-fetch-site": "same-origin"})
+    assert kept.status_code == 403 and "Send it again" in kept.text
+    assert await digests(owner_url) == before
+    assert (await browser.post(f"{here}/approval", data=fields_of(kept.text, "/approval"), follow_redirects=False)).status_code == 303
 
 
 async def test_a_reminder_in_a_second_tab_leaves_the_form_in_the_first_one_valid(world: World, browser: Browser) -> None:

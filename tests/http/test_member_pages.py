@@ -210,6 +210,23 @@ async def test_a_form_without_its_token_is_refused(site: Site, browsers: dict[st
         assert (await queries.milestone(session, site.organization_id, milestones[0])).state == "planned"
 
 
+async def test_a_form_whose_token_went_stale_is_sent_again_as_it_was_typed(site: Site, browsers: dict[str, Browser]) -> None:
+    browser = await inside(site, browsers, "account_manager")
+    fields = contract_fields(await site.client(), title='Kept "as typed" <&>')
+    shown = (await browser.get("/contracts/new")).text
+    ours = {"Sec-Fetch-Site": "same-origin"}
+    stale = {**hidden(shown, "/contracts"), **fields, "save": "1", "csrf_token": "stale.token"}
+    refused = await browser.post("/contracts", data=stale, headers=ours)
+    assert refused.status_code == 403 and "nothing you typed is lost" in refused.text
+    assert await count(site, Contract) == 0
+    foreign = await browser.post("/contracts", data=stale, headers={"Sec-Fetch-Site": "cross-site"})
+    assert foreign.status_code == 403 and "as typed" not in foreign.text, "what another site sent is not offered"
+    again = await send(browser, refused.text, "/contracts")
+    assert again.status_code == 303
+    async with site.db.reading(site.organization_id) as session:
+        assert (await session.execute(select(Contract.title))).scalar_one() == 'Kept "as typed" <&>'
+
+
 async def test_another_organizations_ids_are_not_found(site: Site, browsers: dict[str, Browser]) -> None:
     new = NewOrganization(legal_name="Elsewhere", country="AT", currency="EUR", tax_id="ATU12345675")
     other = Site(site.url, site.settings, site.services, await parties.create_organization(site.db, new))

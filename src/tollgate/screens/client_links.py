@@ -22,7 +22,7 @@ from tollgate.signoff.service import VerifiedLink
 from tollgate.signoff.tokens import LONGEST, Kind
 from tollgate.web.cookies import cookie_name, host_cookie, link_cookie
 from tollgate.web.csrf import CsrfFailed
-from tollgate.web.failures import failure_response
+from tollgate.web.failures import again_of, failure_response
 from tollgate.web.rendering import page
 
 log = structlog.get_logger("tollgate.screens")
@@ -132,7 +132,8 @@ def client_failure(request: AnyRequest, error: Exception) -> Response[Any]:
         case LinkNotOpened():
             return page("screens/client/open_mail.html", status=403)
         case CsrfFailed():
-            return page("screens/client/send_again.html", status=403, back=_page_of(request.url.path))
+            again = again_of(request, error, members=False)
+            return page("screens/client/send_again.html", status=403, back=_page_of(request.url.path), again=again)
         case _:
             back = _page_of(request.url.path)
             return failure_response(request, error) if request.url.path == back else _refused(error, back)

@@ -31,6 +31,8 @@ class CsrfFailed(NotAllowed):
 
     slug: ClassVar[str] = "csrf-failed"
     title: ClassVar[Message] = _("This form has expired. Open the page again and send it once more")
+    typed: tuple[tuple[str, str], ...] = ()
+    """What was in the form, where the browser itself says that a page of this server sent it: it can be sent again with one press."""
 
 
 class SessionIdOf(Protocol):
@@ -73,7 +75,10 @@ class Csrf:
             sent = (await request.form()).get(FIELD)
             token = sent if isinstance(sent, str) else ""
         if not self.is_valid(request, token):
-            raise CsrfFailed
+            refused = CsrfFailed()
+            if self._is_ours(request):
+                refused.typed = await _typed(request)
+            raise refused
 
     async def guard(self, connection: AnyConnection, _handler: BaseRouteHandler) -> None:
         """`check` as a Litestar guard for the routers of pages. Not for `/api` (bearer keys) nor `/webhooks` (signatures)."""
@@ -93,10 +98,21 @@ class Csrf:
         if _origin(origin) != self._origin and urlsplit(origin).netloc.lower() != host:
             raise CsrfFailed
 
+    def _is_ours(self, connection: AnyConnection) -> bool:
+        """Whether the browser states that the form stood on a page of this server: then only its token was stale."""
+        return connection.headers.get("sec-fetch-site") == "same-origin" and not connection.headers.get("content-type", "").startswith(
+            "multipart/"
+        )
+
     def _signature(self, session_id: str | None, nonce: str) -> str:
         # The leading byte keeps "nobody" apart from a session whose id happens to be empty.
         who = b"\x00" if session_id is None else b"\x01" + session_id.encode()
         return hmac.new(self._key, nonce.encode() + b"|" + who, hashlib.sha256).hexdigest()
+
+
+async def _typed(request: Request[Any, Any, Any]) -> tuple[tuple[str, str], ...]:
+    items = (await request.form()).multi_items()
+    return tuple((name, value) for name, value in items if isinstance(value, str) and name != FIELD and "password" not in name)
 
 
 def _origin(url: str) -> str | None:

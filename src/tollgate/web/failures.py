@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from litestar import Request, Response
 
 from tollgate import i18n
-from tollgate.errors import NotSignedIn
+from tollgate.errors import NotSignedIn, _
 from tollgate.http.problems import Problem, as_tollgate_error, headers_of, problem_response, status_of
-from tollgate.web.csrf import CsrfFailed
+from tollgate.web.csrf import Csrf, CsrfFailed
 from tollgate.web.rendering import page, see_other
 
 MACHINES = ("/api/", "/webhooks/", "/health/", "/metrics")
@@ -27,6 +28,9 @@ def failure_response(request: Request[Any, Any, Any], error: Exception) -> Respo
         return see_other(f"/sign-in?next={quote(here)}" if here else "/sign-in")
     title = i18n.translate(refused.detail if isinstance(refused, Problem) else refused.title)
     detail = i18n.translate(refused.detail)
+    again = again_of(request, refused)
+    if again is not None:
+        title = detail = i18n.translate(_("This form had expired"))
     return page(
         "error.html",
         status=status_of(refused),
@@ -36,4 +40,25 @@ def failure_response(request: Request[Any, Any, Any], error: Exception) -> Respo
         way_out=None,
         reference=None,
         form_expired=isinstance(refused, CsrfFailed),
+        again=again,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A refused form as it was typed, with a token that is valid now."""
+
+    action: str
+    token: str
+    fields: tuple[tuple[str, str], ...]
+    signed_out: bool
+    """The member's session has ended: it is renewed in another tab first."""
+
+
+def again_of(request: Request[Any, Any, Any], refused: Exception, *, members: bool = True) -> Again | None:
+    """What was typed into a form whose token was stale, to be sent again with one press; None where there is nothing to keep."""
+    if not isinstance(refused, CsrfFailed) or not refused.typed:
+        return None
+    csrf: Csrf = request.app.state.csrf
+    action = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return Again(action, csrf.token(request), refused.typed, signed_out=members and request.scope.get("user") is None)
