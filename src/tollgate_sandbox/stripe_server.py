@@ -48,7 +48,7 @@ class StripeServer:
             if request.path.startswith("/pay/"):
                 return self._pay_pages.handle(request)
             return self._console.handle(request)
-        except Exception:
+        except Exception:  # As Stripe's own faults do, ours must look like a 500 to the caller and not break the connection.
             log.exception("the sandbox failed at %s %s", request.method, request.path)
             message = "The sandbox failed; see its log."
             return json_response({"error": {"message": message, "type": "api_error"}}, 500)

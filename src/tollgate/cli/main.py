@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # `tollgate export … | head`: the reader has had enough.
         sys.stderr.close()
         code = 0
-    except Exception as error:
+    except Exception as error:  # Outages and unusable folders get one line; a bug keeps its traceback.
         if isinstance(error, OSError) and error.filename is not None:
             # A data folder that cannot be made or written: one line says more than a traceback.
             print(f"tollgate: {error}", file=sys.stderr)

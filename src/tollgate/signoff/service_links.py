@@ -256,7 +256,7 @@ async def record_open(db: Database, verified: VerifiedLink, *, ip: str, user_age
             )
             session.add(row)
             await enqueue(session, ChainOpen(organization_id=verified.organization_id, open_id=row.id))
-    except Exception as error:
+    except Exception as error:  # The client's page must open whatever keeps the note from being written.
         log.warning("opening not noted", error=type(error).__name__, link=str(verified.link_id))
 
 
