@@ -126,11 +126,21 @@ class _Quiet(uvicorn.Server):
         yield
 
 
+def bind(host: str, port: int, *, or_next: bool = False) -> socket.socket:
+    """A listening socket. With `or_next`, a port that somebody else has gives way to any free one; else that raises OSError."""
+    try:
+        return socket.create_server((host, port), backlog=256)
+    except OSError:
+        if not (or_next and port):
+            raise
+        return socket.create_server((host, 0), backlog=256)
+
+
 class Listener:
     """One HTTP server on loopback. `url` is known before the first request is served."""
 
-    def __init__(self, handler: Handler, port: int, host: str = "127.0.0.1") -> None:
-        self.socket = socket.create_server((host, port), backlog=256)
+    def __init__(self, handler: Handler, port: int, host: str = "127.0.0.1", *, or_next: bool = False) -> None:
+        self.socket = bind(host, port, or_next=or_next)
         # asyncio sets this only on sockets made with an explicit protocol; without it every answer waits 40 ms for a delayed ACK.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = f"http://{host}:{self.socket.getsockname()[1]}"

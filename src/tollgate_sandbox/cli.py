@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--mail-host", default="127.0.0.1", metavar="ADDRESS", help="where the mail catcher listens; a container needs 0.0.0.0"
     )
+    parser.add_argument("--or-next", action="store_true", help="take a free port where the wanted one is taken")
     parser.add_argument("--webhook", metavar="URL", help="send the events of every account there")
     parser.add_argument("--webhook-secret", metavar="whsec_…", help="sign them with this (made up and printed when not given)")
     parser.add_argument("--state", type=Path, metavar="DIR", help="keep everything in this folder and find it again")
@@ -65,6 +66,7 @@ async def _run(options: argparse.Namespace) -> None:
         mail_port=options.mail_port,
         smtp_port=options.smtp_port,
         mail_host=options.mail_host,
+        or_next=options.or_next,
         state=options.state,
         latency=options.latency,
     )

@@ -21,6 +21,8 @@ from urllib.parse import quote
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
+from tollgate_sandbox.asgi import bind
+
 MAX_MAIL_BYTES = 40_000_000
 SHOWN_HEADERS = (
     "Subject",
@@ -178,16 +180,17 @@ def as_json(mail: Mail, mailbox: Mailbox, base_url: str) -> dict[str, Any]:
 class SmtpListener:
     """The SMTP port. Any sender, recipient and password is taken; nothing goes out."""
 
-    def __init__(self, mailbox: Mailbox, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, mailbox: Mailbox, port: int, host: str = "127.0.0.1", *, or_next: bool = False) -> None:
         self.mailbox = mailbox
-        self._host, self._port = host, port
+        self._host, self._port, self._or_next = host, port, or_next
         self._server: asyncio.Server | None = None
         self._sessions: set[SMTP] = set()
 
     async def start(self) -> str:
         """Listen; returns `smtp://127.0.0.1:<port>`."""
-        self._server = await asyncio.get_running_loop().create_server(self._session, self._host, self._port)
-        return f"smtp://{self._host}:{self._server.sockets[0].getsockname()[1]}"
+        listening = bind(self._host, self._port, or_next=self._or_next)
+        self._server = await asyncio.get_running_loop().create_server(self._session, sock=listening)
+        return f"smtp://{self._host}:{listening.getsockname()[1]}"
 
     async def stop(self) -> None:
         """Close the port and every open session."""

@@ -15,7 +15,8 @@ from tollgate_sandbox.webhooks import RETRY_DELAYS, Webhooks
 class Sandbox:
     """A Stripe-like server and a mail catcher on loopback. Not Stripe; no money moves and no mail leaves.
 
-    Ports of 0 choose free ones; `state` is a folder that a later sandbox finds everything in; `latency` seconds pass in each API call.
+    Ports of 0 choose free ones, and with `or_next` a taken port gives way to a free one.
+    `state` is a folder that a later sandbox finds everything in; `latency` seconds pass in each API call.
 
     >>> async def use() -> None:
     ...     async with Sandbox() as sandbox:
@@ -29,12 +30,14 @@ class Sandbox:
         mail_port: int = 0,
         smtp_port: int = 0,
         mail_host: str = "127.0.0.1",
+        or_next: bool = False,
         state: Path | None = None,
         latency: float = 0.0,
         retry_delays: tuple[float, ...] = RETRY_DELAYS,
     ) -> None:
         self._ports = (stripe_port, mail_port, smtp_port)
         self._mail_host = mail_host
+        self._or_next = or_next
         self._state = state
         self._latency = latency
         self._retry_delays = retry_delays
@@ -49,10 +52,10 @@ class Sandbox:
         self.stripe_server = StripeServer(self.world, self.webhooks, latency=self._latency)
         mail_pages = MailPages(self.mailbox)
         self._listeners: list[Listener] = []
-        self._smtp = SmtpListener(self.mailbox, smtp_port, self._mail_host)
+        self._smtp = SmtpListener(self.mailbox, smtp_port, self._mail_host, or_next=self._or_next)
         try:
-            self._listeners.append(Listener(self.stripe_server.handle, stripe_port))
-            self._listeners.append(Listener(mail_pages.handle, mail_port, self._mail_host))
+            self._listeners.append(Listener(self.stripe_server.handle, stripe_port, or_next=self._or_next))
+            self._listeners.append(Listener(mail_pages.handle, mail_port, self._mail_host, or_next=self._or_next))
             self.stripe_url, self.mail_url = (listener.url for listener in self._listeners)
             self.world.base_url, mail_pages.base_url = self.stripe_url, self.mail_url
             self.smtp_url = await self._smtp.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -83,6 +85,15 @@ def test_a_taken_port_and_wrong_arguments_are_said(capsys: pytest.CaptureFixture
         with pytest.raises(SystemExit) as refusal:
             main(wrong)
         assert refusal.value.code == 2
+
+
+def test_a_taken_port_gives_way_where_that_is_wanted() -> None:
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(3)]
+        process = start("--json", "--or-next", "--stripe-port", str(taken[0]), "--mail-port", str(taken[1]), "--smtp-port", str(taken[2]))
+        addresses = [urlsplit(ready(process)[name]).port for name in ("stripe", "mail", "smtp")]
+        assert len(set(addresses)) == 3 and not set(addresses) & set(taken)
+        assert end(process, signal.SIGTERM) == ""
 
 
 def test_state_in_process_keeps_the_order_of_things(state: Path) -> None:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import fcntl
 import json
 import os
 import secrets
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tollgate.access import service as access
 from tollgate.access.rules import Role
@@ -125,12 +124,13 @@ def _with_sandbox(settings: Settings, kept: Kept, addresses: dict[str, str], bas
 
 @asynccontextmanager
 async def _sandbox(settings: Settings, kept: Kept, base_url: str) -> AsyncIterator[dict[str, str]]:
-    """The sandbox as a process of its own: the product never imports it."""
-    for name in ("stripe_port", "mail_port", "smtp_port"):
-        setattr(kept, name, _free_port(getattr(kept, name)))
+    """The sandbox as a process of its own: the product never imports it.
+
+    It listens where it did last, so that addresses in mails and on pay pages still work, unless somebody took that port.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "tollgate_sandbox", "--json",
-        "--stripe-port", str(kept.stripe_port), "--mail-port", str(kept.mail_port), "--smtp-port", str(kept.smtp_port),
+        "--stripe-port", str(kept.stripe_port), "--mail-port", str(kept.mail_port), "--smtp-port", str(kept.smtp_port), "--or-next",
         "--webhook", f"{base_url}/webhooks/stripe", "--webhook-secret", kept.webhook_secret,
         "--state", str(settings.data / "sandbox"), "--with-parent",
         stdin=asyncio.subprocess.PIPE,
@@ -144,6 +144,8 @@ async def _sandbox(settings: Settings, kept: Kept, base_url: str) -> AsyncIterat
             addresses: dict[str, str] = json.loads(line)
         except (TimeoutError, ValueError) as error:
             raise Unavailable(_("The sandbox did not start; install it with `pip install 'tollgate[sandbox]'`")) from error
+        for name in ("stripe", "mail", "smtp"):
+            setattr(kept, f"{name}_port", urlsplit(addresses[name]).port)
         yield addresses
     finally:
         if process.returncode is None:
@@ -192,16 +194,6 @@ Ctrl-C ends it; the data stays in {live.data}.
 """,
         flush=True,
     )
-
-
-def _free_port(wanted: int) -> int:
-    """The port of the last start where it is free: addresses in mails and on Stripe's pages then still work."""
-    for candidate in (wanted, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", candidate))
-            return int(probe.getsockname()[1])
-    raise Unavailable(_("There is no free port"))
 
 
 def _load(data: Path) -> Kept:
