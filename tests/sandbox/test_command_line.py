@@ -91,7 +91,8 @@ def test_a_taken_port_gives_way_where_that_is_wanted() -> None:
     with contextlib.ExitStack() as stack:
         taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(3)]
         process = start("--json", "--or-next", "--stripe-port", str(taken[0]), "--mail-port", str(taken[1]), "--smtp-port", str(taken[2]))
-        addresses = [urlsplit(ready(process)[name]).port for name in ("stripe", "mail", "smtp")]
+        said = ready(process)
+        addresses = [urlsplit(said[name]).port for name in ("stripe", "mail", "smtp")]
         assert len(set(addresses)) == 3 and not set(addresses) & set(taken)
         assert end(process, signal.SIGTERM) == ""
 
