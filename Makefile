@@ -5,6 +5,9 @@ PYTHON := $(if $(BIN),$(BIN)python,python3)
 # Licences that an Apache-2.0 product may depend on; the LGPL ones are used as they come, as separate packages.
 LICENCES := MIT;BSD;Apache;Mozilla Public License;MPL-2.0;PSF;Lesser General Public License;ISC
 
+# The suites that run longer under `make proof`.
+PROOFS := tests/faults tests/service/test_machine.py tests/service/test_odd_money.py
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format bench proof screenshots translations constraints licences
 
@@ -37,8 +40,11 @@ format: ## let ruff put the code in order
 bench: ## every benchmark, each against a floor of the same run
 	@set -e; for file in benchmarks/bench_*.py; do $(PYTHON) "$$file"; done
 
-proof: ## the long fault suites, in the sizes that the README prints
-	TOLLGATE_PROOF=1 $(PYTHON) -m tests tests/faults tests/service/test_machine.py $(ARGS)
+proof: ## the long fault suites in the sizes of docs/reliability.md, and every planted bug
+	@status=0; \
+	TOLLGATE_PROOF=$${TOLLGATE_PROOF:-1} $(PYTHON) -m tests $(PROOFS) $(ARGS) || status=1; \
+	$(PYTHON) -m tests.planted || status=1; \
+	exit $$status
 
 screenshots: ## take the pictures of the README anew
 	$(PYTHON) tools/screenshots.py

@@ -16,7 +16,15 @@ depends_on = None
 
 TABLES = ("payment_attempt", "payment_refund", "payment_dispute")
 STEPS = "'none', 'waiting', 'customer', 'draft', 'lines', 'compared', 'finalized', 'sent', 'voided', 'not_needed', 'stopped'"
-NEW_COLUMNS = ("pending_minor", "disputed_on", "dispute_reason", "declined_at", "decline_code", "stripe_problem_code", "stripe_problem_facts")
+NEW_COLUMNS = (
+    "pending_minor",
+    "disputed_on",
+    "dispute_reason",
+    "declined_at",
+    "decline_code",
+    "stripe_problem_code",
+    "stripe_problem_facts",
+)
 KEPT = (
     "'state', 'paid_minor', 'credited_minor', 'written_off_minor', 'sent_at', 'voided_at', 'void_reason',\n"
     "  'stripe_invoice_id', 'stripe_hosted_url', 'stripe_step', 'stripe_problem', 'version'"
@@ -88,9 +96,7 @@ def _invoices() -> None:
     op.add_column("invoice", sa.Column("stripe_problem_code", sa.String(length=40), nullable=True))
     op.add_column("invoice", sa.Column("stripe_problem_facts", JSONB(), nullable=True))
     op.create_check_constraint(op.f("ck_invoice_pending_not_negative"), "invoice", "pending_minor >= 0")
-    op.create_check_constraint(
-        op.f("ck_invoice_disputed_with_reason"), "invoice", "(disputed_on is null) = (dispute_reason is null)"
-    )
+    op.create_check_constraint(op.f("ck_invoice_disputed_with_reason"), "invoice", "(disputed_on is null) = (dispute_reason is null)")
     op.create_check_constraint(op.f("ck_invoice_declined_with_code"), "invoice", "(declined_at is null) = (decline_code is null)")
     op.drop_constraint(op.f("ck_invoice_stripe_step_known"), "invoice")
     op.create_check_constraint(op.f("ck_invoice_stripe_step_known"), "invoice", f"stripe_step in ({STEPS}, 'below_minimum')")
@@ -198,7 +204,10 @@ def _guard() -> None:
 
 
 def downgrade() -> None:
-    """Take it away again. What went back stays booked; which refund or dispute it was is forgotten."""
+    """Take it away again, where nothing went back yet: the older schema has no place for a refund, and a booking without its cause is wrong."""
+    returned = "select exists (select 1 from payment_refund) or exists (select 1 from payment_dispute)"
+    if op.get_bind().execute(sa.text(returned)).scalar_one():
+        raise RuntimeError("there are refunds or disputes, which the older schema cannot hold: restore the backup made before the upgrade")
     op.get_bind().exec_driver_sql(GUARD_INVOICE.format(kept=KEPT))
     for table in TABLES:
         op.drop_table(table)

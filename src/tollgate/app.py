@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,6 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from tollgate import __version__
@@ -30,13 +29,20 @@ from tollgate.billing import api as billing_api
 from tollgate.billing import jobs as billing_jobs
 from tollgate.billing import mails as billing_mails
 from tollgate.billing import pages as billing_pages
+from tollgate.billing import queries as billing_queries
 from tollgate.contracts import api as contracts_api
 from tollgate.contracts import pages as contracts_pages
 from tollgate.db.database import Database
 from tollgate.documents import jobs as document_jobs
 from tollgate.files.storage import LocalStorage, Storage
+from tollgate.http.describing import Description
+from tollgate.http.heads import HeadAsGet
 from tollgate.http.health import health_router
+from tollgate.http.metrics import Metrics, Stopwatch, metrics_page
+from tollgate.http.problems import problem_response
 from tollgate.http.queries import refuse_unknown
+from tollgate.http.requests import Request
+from tollgate.http.strict import StrictJson
 from tollgate.jobs import Job, periodic
 from tollgate.jobs.worker import Handler, Worker
 from tollgate.mail import jobs as mail_jobs
@@ -67,8 +73,8 @@ from tollgate.web.pages import style_page
 from tollgate.web.rendering import page
 from tollgate.web.static_files import favicon, static_file
 
-MOST_BODY_BYTES = 60 * 1024 * 1024
-"""A deliverable may have 50 MB; the routes that take none say less."""
+MOST_BODY_BYTES = 4 * 1024 * 1024
+"""A body without files: the largest schedule has less. The routes that take files say more."""
 
 
 @dataclass
@@ -79,6 +85,7 @@ class Services:
     db: Database
     storage: Storage
     transport: Transport
+    metrics: Metrics = field(default_factory=Metrics)
 
     @classmethod
     def of(cls, settings: Settings) -> Services:
@@ -102,7 +109,7 @@ class Services:
         accepted = {**signoff_mails.accepted(), **billing_mails.accepted}
         found.update(mail_jobs.handlers(self.transport, self.storage, composers, accepted, sender=self.settings.mail_from))
         found.update(self.anchors.handlers())
-        found.update(signoff_jobs.handlers())
+        found.update(signoff_jobs.handlers(billing_queries.contract_of_invoice_link))
         found.update(billing_jobs.handlers(self.settings))
         found.update(payment_jobs.handlers(self.gateways))
         return found
@@ -129,7 +136,7 @@ class Services:
 
     def worker(self, **options: Any) -> Worker:
         """A worker over all rooms' jobs."""
-        return Worker(self.db, self.handlers, **options)
+        return Worker(self.db, self.handlers, watcher=self.metrics, **options)
 
 
 @get("/api/docs", include_in_schema=False, sync_to_thread=False)
@@ -182,23 +189,29 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
         yield
         await shared.db.close()
 
+    calls = Router(path="/", route_handlers=list(_api_routers()), dto=StrictJson, return_dto=None)
+    # For those who build pages: on a server for others (https) nobody needs it.
+    looks = [] if settings.is_https else [style_page]
     pages = Router(path="/", route_handlers=list(_page_routers()), guards=[csrf.guard], include_in_schema=False)
-    return Litestar(
-        route_handlers=[health_router, static_file, favicon, api_docs, style_page, webhook_router, *_api_routers(), pages],
+    app = Litestar(
+        route_handlers=[health_router, metrics_page, static_file, favicon, api_docs, *looks, webhook_router, calls, pages],
         dependencies={
             "db": Provide(lambda: shared.db, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
+            "metrics": Provide(lambda: shared.metrics, sync_to_thread=False),
             "storage": Provide(lambda: shared.storage, sync_to_thread=False),
             "caller": Provide(callers.provide_caller),
             "command": Provide(callers.provide_command),
         },
         middleware=[
+            Stopwatch,
             LanguageMiddleware,
             DefineMiddleware(callers.CallerMiddleware, db=shared.db, settings=settings),
         ],
-        before_send=[SecurityHeaders(https=settings.is_https)],
+        before_send=[SecurityHeaders(https=settings.is_https), shared.metrics.answered],
         guards=[refuse_unknown],
         exception_handlers={Exception: failure_response},
+        request_class=Request,
         lifespan=[lifespan],
         state=State({"csrf": csrf, "settings": settings}),
         openapi_config=OpenAPIConfig(
@@ -207,12 +220,33 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
             description="Contract milestone billing: everything the pages do. Names and shapes are stable.",
             path="/api",
             # Only the description itself: the stock viewers load scripts from other hosts.
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            render_plugins=[Description(path="/openapi.json")],
             components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description="An API key, `tg_…`")}),
             security=[{"key": []}],
         ),
         logging_config=None,
         request_max_body_size=MOST_BODY_BYTES,
+        debug=False,
+        pdb_on_exception=False,
+    )
+    app.asgi_handler = HeadAsGet(app.asgi_handler)
+    return app
+
+
+def create_figures(settings: Settings, shared: Services) -> Litestar:
+    """What a worker shows of itself when asked to: its health and its figures."""
+    return Litestar(
+        route_handlers=[health_router, metrics_page],
+        dependencies={
+            "db": Provide(lambda: shared.db, sync_to_thread=False),
+            "settings": Provide(lambda: settings, sync_to_thread=False),
+            "storage": Provide(lambda: shared.storage, sync_to_thread=False),
+            "metrics": Provide(lambda: shared.metrics, sync_to_thread=False),
+        },
+        before_send=[SecurityHeaders(https=settings.is_https)],
+        exception_handlers={Exception: problem_response},
+        openapi_config=None,
+        logging_config=None,
         debug=False,
         pdb_on_exception=False,
     )

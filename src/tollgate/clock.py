@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +19,11 @@ def now() -> datetime:
         return moved
     real = datetime.now(UTC)
     return real if moved is None else real + moved
+
+
+def ticks() -> float:
+    """Seconds of a clock that never runs back, for durations only: its zero means nothing."""
+    return time.perf_counter()
 
 
 def today(zone: str) -> date:

@@ -15,6 +15,8 @@ SECRET_NAMES = re.compile(r"password|secret|token|authorization|cookie|signature
 SECRET_TEXTS = re.compile(
     r"(?:sk|rk|pk)_(?:test|live)_\w+|whsec_\w+|tg_[\w-]{8,}|(?<=/a/)[\w.~-]+|(?<=/i/)[\w.~-]+|(?<=Bearer )[\w.~-]+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
     r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    # PostgreSQL quotes the row that it refused, and SQLAlchemy what a statement was given.
+    r"|(?<=DETAIL: )[^\n]*|(?<=\[parameters: )[^\n]*"
 )
 
 
@@ -28,9 +30,14 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     return event
 
 
+def strike(text: str) -> str:
+    """A text without what looks like a secret: for what is kept of an error."""
+    return SECRET_TEXTS.sub(STRUCK, text)
+
+
 def _struck(value: Any) -> Any:
     if isinstance(value, str):
-        return SECRET_TEXTS.sub(STRUCK, value)
+        return strike(value)
     if isinstance(value, dict):
         return {key: STRUCK if SECRET_NAMES.search(str(key)) else _struck(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -64,6 +71,6 @@ def configure(level: str = "info", *, stream: Any = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Addresses hold approval tokens, and our own access line leaves them out.
-    for noisy in ("uvicorn.access", "httpx", "httpcore", "stripe", "alembic", "alembic.runtime.migration"):
+    # Addresses hold approval tokens, and our own access line leaves them out; statements and rows hold whatever people typed.
+    for noisy in ("uvicorn.access", "httpx", "httpcore", "stripe", "alembic", "alembic.runtime.migration", "sqlalchemy.engine"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

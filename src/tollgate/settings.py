@@ -45,6 +45,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     log_level: str = "info"
+    metrics_token: str = ""
+    """Opens `/metrics` (METRICS_TOKEN); without it there is no such page."""
     trusted_proxies: str = "127.0.0.1"
     """Whose X-Forwarded-For and -Proto are believed: addresses or networks, comma-separated (TRUSTED_PROXIES)."""
 
@@ -95,6 +97,7 @@ class Settings:
             host=env.get("HOST") or "127.0.0.1",
             port=port,
             log_level=level,
+            metrics_token=env.get("METRICS_TOKEN", ""),
             trusted_proxies=env.get("TRUSTED_PROXIES") or "127.0.0.1",
         )
 

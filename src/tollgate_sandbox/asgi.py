@@ -6,12 +6,16 @@ import asyncio
 import contextlib
 import json
 import socket
+import struct
+import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_BODY_BYTES = 1_000_000
 Scope = MutableMapping[str, Any]
@@ -71,11 +75,54 @@ def see_other(location: str) -> Response:
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class App:
-    """The ASGI callable round one handler."""
+class Hangup(Exception):
+    """Close the connection without an answer. With `reset`, so that the caller sees it broken off, not ended."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, *, reset: bool = False) -> None:
+        super().__init__("the connection is closed without an answer")
+        self.reset = reset
+
+
+class Connections:
+    """The open connections of one server by the caller's address, because ASGI gives no way to close one."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, int], asyncio.Transport] = {}
+
+    def protocol(self) -> type[asyncio.Protocol]:
+        """uvicorn's protocol, which also keeps this list."""
+        kept = self._open
+
+        class Kept(HttpToolsProtocol):
+            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+                super().connection_made(transport)
+                kept[transport.get_extra_info("peername")[:2]] = transport
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                super().connection_lost(exc)
+                if kept.get(self.client or ("", 0)) is self.transport:
+                    del kept[self.client]  # type: ignore[arg-type]
+
+        return Kept
+
+    def close(self, client: tuple[str, int], *, reset: bool) -> None:
+        """Close a connection at once; what was not sent is dropped."""
+        transport = self._open.get(client)
+        if transport is None:
+            return
+        if reset:
+            # Without lingering, closing sends RST and not FIN.
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+
+
+class App:
+    """The ASGI callable round one handler. `clock` is what the Date header says."""
+
+    def __init__(self, handler: Handler, connections: Connections, clock: Callable[[], float] = time.time) -> None:
         self.handler = handler
+        self.connections = connections
+        self.clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -86,7 +133,16 @@ class App:
         else:
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
             path = unquote(scope["raw_path"].decode("latin-1").partition("?")[0])
-            response = await self.handler(Request(scope["method"], path, scope["query_string"].decode("latin-1"), headers, body))
+            request = Request(scope["method"], path, scope["query_string"].decode("latin-1"), headers, body)
+            try:
+                response = await self.handler(request)
+            except Hangup as wish:
+                self.connections.close(tuple(scope["client"]), reset=wish.reset)
+                # uvicorn answers 500 for a call that ends without an answer, unless it knows that the caller is gone.
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                return
+        response.headers.setdefault("date", formatdate(self.clock(), usegmt=True))
         await _answer(send, response, head_only=scope["method"] == "HEAD")
 
 
@@ -129,22 +185,43 @@ class _Quiet(uvicorn.Server):
 def bind(host: str, port: int, *, or_next: bool = False) -> socket.socket:
     """A listening socket. With `or_next`, a port that somebody else has gives way to any free one; else that raises OSError."""
     try:
-        return socket.create_server((host, port), backlog=256)
+        listening = socket.create_server((host, port), backlog=256)
     except OSError:
         if not (or_next and port):
             raise
-        return socket.create_server((host, 0), backlog=256)
+        listening = socket.create_server((host, 0), backlog=256)
+    # asyncio sets this only on sockets made with an explicit protocol; without it every answer waits 40 ms for a delayed ACK.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 class Listener:
     """One HTTP server on loopback. `url` is known before the first request is served."""
 
-    def __init__(self, handler: Handler, port: int, host: str = "127.0.0.1", *, or_next: bool = False) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        port: int,
+        host: str = "127.0.0.1",
+        *,
+        or_next: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.socket = bind(host, port, or_next=or_next)
-        # asyncio sets this only on sockets made with an explicit protocol; without it every answer waits 40 ms for a delayed ACK.
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = f"http://{host}:{self.socket.getsockname()[1]}"
-        config = uvicorn.Config(App(handler), lifespan="off", log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2)
+        connections = Connections()
+        config = uvicorn.Config(
+            App(handler, connections, clock),
+            http=connections.protocol(),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            ws="none",
+            # The address of the caller is the connection's; and the Date header is ours, because the clock can be off.
+            proxy_headers=False,
+            date_header=False,
+            timeout_graceful_shutdown=2,
+        )
         self._server = _Quiet(config)
         self._task: asyncio.Task[None] | None = None
 

@@ -8,7 +8,7 @@ from tollgate_sandbox.customers import move_balance
 from tollgate_sandbox.errors import StripeError, no_such, unsupported
 from tollgate_sandbox.invoices import recalculate
 from tollgate_sandbox.payments import Card, cancel_open_payments, charge_card, open_default_payment, resize_default_payment
-from tollgate_sandbox.store import Account, Object, now
+from tollgate_sandbox.store import Account, Object
 from tollgate_sandbox.views import changing, render
 
 TEST_CARDS = {
@@ -39,7 +39,7 @@ def finalize_invoice(account: Account, invoice: Object) -> None:
         raise StripeError(f"Amount must be no more than {limit}", code="amount_too_large", param="amount")
     customer = account.get("customer", invoice["customer"])
     recalculate(account, invoice)
-    total, starting, currency, moment = invoice["total"], invoice["starting_balance"], invoice["currency"], now()
+    total, starting, currency, moment = invoice["total"], invoice["starting_balance"], invoice["currency"], account.now()
     owed = total + starting
     too_small = 0 < owed < minimum_charge(currency)
     due = 0 if owed <= 0 or too_small or total <= 0 else owed
@@ -88,7 +88,7 @@ def void(call: Call) -> Object:
     move_balance(account, customer, invoice["currency"], -invoice["_applied_balance"], "unapplied_from_invoice", invoice["id"])
     with changing(account, invoice, "invoice.voided", updated="invoice.updated"):
         invoice.update(status="void", auto_advance=False)
-        invoice["status_transitions"] = invoice["status_transitions"] | {"voided_at": now()}
+        invoice["status_transitions"] = invoice["status_transitions"] | {"voided_at": account.now()}
     return render(account, invoice)
 
 
@@ -99,7 +99,7 @@ def mark_uncollectible(call: Call) -> Object:
     _in_status(invoice, ("open",), f"You can only mark an open invoice as uncollectible; this one is {invoice['status']}.")
     with changing(account, invoice, "invoice.marked_uncollectible", updated="invoice.updated"):
         invoice.update(status="uncollectible", auto_advance=False)
-        invoice["status_transitions"] = invoice["status_transitions"] | {"marked_uncollectible_at": now()}
+        invoice["status_transitions"] = invoice["status_transitions"] | {"marked_uncollectible_at": account.now()}
     return render(account, invoice)
 
 
@@ -140,27 +140,51 @@ def pay_with_card(account: Account, invoice: Object, amount: int, card: Card) ->
         )
     charge = charge_card(account, invoice, amount, card)
     if charge["status"] == "failed":
-        with changing(account, invoice, "invoice.payment_failed", updated="invoice.updated"):
-            invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + 1)
+        attempt_failed(account, invoice)
         raise _declined(charge)
-    paid = invoice["amount_paid"] + amount
-    if amount == invoice["amount_remaining"]:
-        mark_paid(account, invoice, received=amount)
-    else:
-        with changing(account, invoice, updated="invoice.updated"):
-            invoice.update(amount_paid=paid, amount_remaining=invoice["amount_remaining"] - amount, attempted=True)
-        resize_default_payment(account, invoice)
+    receive(account, invoice, amount)
     return charge
 
 
-def mark_paid(account: Account, invoice: Object, *, received: int = 0, off_stripe: int = 0) -> None:
-    """Nothing is left to pay. `received` came by card just now, `off_stripe` elsewhere; both 0 when nothing was due."""
-    with changing(account, invoice, "invoice.paid", "invoice.payment_succeeded", updated="invoice.updated"):
+def receive(account: Account, invoice: Object, amount: int) -> None:
+    """Money of a payment that succeeded reaches its invoice, whatever became of the invoice in the meantime.
+
+    More than remained is overpaid and credited to the customer's balance, as `amount_overpaid` is documented; a void invoice stays
+    as it is, and only its payments tell.
+    """
+    if invoice["status"] == "void":
+        return
+    over = amount - invoice["amount_remaining"]
+    if invoice["status"] != "paid" and over < 0:
+        with changing(account, invoice, updated="invoice.updated"):
+            invoice.update(amount_paid=invoice["amount_paid"] + amount, amount_remaining=-over, attempted=True)
+        resize_default_payment(account, invoice)
+        return
+    if invoice["status"] == "paid":
+        with changing(account, invoice, "invoice.overpaid", updated="invoice.updated"):
+            invoice.update(amount_paid=invoice["amount_paid"] + amount, amount_overpaid=invoice["amount_overpaid"] + amount)
+    else:
+        cancel_open_payments(account, invoice)
+        mark_paid(account, invoice, received=amount, over=over)
+    move_balance(account, account.get("customer", invoice["customer"]), invoice["currency"], -over, "invoice_overpaid", invoice["id"])
+
+
+def mark_paid(account: Account, invoice: Object, *, received: int = 0, off_stripe: int = 0, over: int = 0) -> None:
+    """Nothing is left to pay. `received` came by card just now, `over` of it too much, `off_stripe` elsewhere; all 0: nothing was due."""
+    events = ["invoice.paid", "invoice.payment_succeeded", *(["invoice.overpaid"] if over else [])]
+    with changing(account, invoice, *events, updated="invoice.updated"):
         invoice.update(status="paid", amount_remaining=0, attempted=True, auto_advance=False)
         invoice["amount_paid"] += received + off_stripe
+        invoice["amount_overpaid"] += over
         invoice["amount_paid_off_stripe"] += off_stripe
         invoice["attempt_count"] += 1 if received else 0
-        invoice["status_transitions"] = invoice["status_transitions"] | {"paid_at": now()}
+        invoice["status_transitions"] = invoice["status_transitions"] | {"paid_at": account.now()}
+
+
+def attempt_failed(account: Account, invoice: Object) -> None:
+    """Note on the invoice that somebody tried to pay and could not."""
+    with changing(account, invoice, "invoice.payment_failed", updated="invoice.updated"):
+        invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + 1)
 
 
 def _default_method(account: Account, invoice: Object) -> str:

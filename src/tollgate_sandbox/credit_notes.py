@@ -8,8 +8,9 @@ from tollgate_sandbox.calls import Call, merge_metadata
 from tollgate_sandbox.collection import mark_paid
 from tollgate_sandbox.customers import move_balance
 from tollgate_sandbox.errors import StripeError, parameter_error, unsupported
-from tollgate_sandbox.payments import cancel_open_payments, refund_charge, resize_default_payment
-from tollgate_sandbox.store import Account, Object, new_id, now
+from tollgate_sandbox.payments import cancel_open_payments, charges_of, resize_default_payment
+from tollgate_sandbox.refunds import refund_charge
+from tollgate_sandbox.store import Account, Object, new_id
 from tollgate_sandbox.views import changing, emit, invoice_items, list_of, page, render
 
 
@@ -69,7 +70,7 @@ def void(call: Call) -> Object:
     if invoice["status"] != "open" or note["post_payment_amount"]:
         raise StripeError("You can only void a credit note whose invoice is open and that gave nothing back.")
     with changing(account, note, "credit_note.voided"):
-        note.update(status="void", voided_at=now())
+        note.update(status="void", voided_at=account.now())
     amount = note["pre_payment_amount"]
     with changing(account, invoice, updated="invoice.updated"):
         invoice["pre_payment_credit_notes_amount"] -= amount
@@ -168,16 +169,15 @@ def _linked_refunds(account: Account, params: dict[str, Any]) -> list[Object]:
 
 
 def _charge_for(account: Account, invoice: Object, amount: int) -> Object:
-    intents = {row["payment"]["payment_intent"] for row in account.all("invoice_payment") if row["invoice"] == invoice["id"]}
-    for charge in account.all("charge"):
-        if charge["payment_intent"] in intents and charge["amount_captured"] - charge["amount_refunded"] >= amount:
+    for charge in charges_of(account, invoice):
+        if charge["status"] == "succeeded" and charge["amount_captured"] - charge["amount_refunded"] >= amount:
             return charge
     raise StripeError("There is no charge on this invoice that can be refunded by refund_amount.", param="refund_amount")
 
 
 def _note(account: Account, invoice: Object, params: dict[str, Any], lines: list[Object], total: int, before: int) -> Object:
     count = sum(row["invoice"] == invoice["id"] for row in account.all("credit_note"))
-    identifier, moment = new_id("cn"), now()
+    identifier, moment = new_id("cn"), account.now()
     return {
         "id": identifier,
         "object": "credit_note",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tollgate_sandbox.calls import Call, merge_metadata
 from tollgate_sandbox.currencies import SUPPORTED
 from tollgate_sandbox.errors import StripeError, parameter_error, unsupported
-from tollgate_sandbox.store import Account, Object, new_id, now
+from tollgate_sandbox.store import Account, Object, new_id
 from tollgate_sandbox.views import account_currency, changing, emit, page, render
 
 UNSUPPORTED = frozenset(
@@ -32,7 +32,7 @@ def create(call: Call) -> Object:
     customer: Object = {
         "id": new_id("cus", 14),
         "object": "customer",
-        "created": now(),
+        "created": account.now(),
         "currency": None,
         "default_source": None,
         "delinquent": False,
@@ -128,7 +128,7 @@ def move_balance(account: Account, customer: Object, currency: str, amount: int,
             "id": new_id("cbtxn"),
             "object": "customer_balance_transaction",
             "amount": amount,
-            "created": now(),
+            "created": account.now(),
             "credit_note": None,
             "currency": currency,
             "customer": customer["id"],

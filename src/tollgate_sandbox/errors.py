@@ -17,11 +17,13 @@ class StripeError(Exception):
         code: str | None = None,
         param: str | None = None,
         saved: bool = True,
+        headers: dict[str, str] | None = None,
         **more: Any,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.saved = saved
+        self.headers = headers or {}
         facts = {"code": code, "message": message, "param": param, "type": kind, **more}
         if code is not None and kind != "api_error":
             facts["doc_url"] = f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"

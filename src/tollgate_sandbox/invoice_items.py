@@ -10,7 +10,7 @@ from tollgate_sandbox.currencies import THREE_DECIMAL
 from tollgate_sandbox.customers import known_currency, live
 from tollgate_sandbox.errors import StripeError, parameter_error, unsupported
 from tollgate_sandbox.invoices import recalculate
-from tollgate_sandbox.store import Account, Object, new_id, now
+from tollgate_sandbox.store import Account, Object, new_id
 from tollgate_sandbox.views import account_currency, changing, page, render
 
 UNSUPPORTED = frozenset({"customer_account", "invoicing_rules", "price_data", "pricing", "subscription", "tax_behavior", "tax_code"})
@@ -33,7 +33,7 @@ def create(call: Call) -> Object:
     amount, pricing = _amount(params, currency, None)
     if invoice is not None:
         _fits(invoice, customer, currency)
-    moment = now()
+    moment = account.now()
     item: Object = {
         "id": new_id("ii"),
         "object": "invoiceitem",

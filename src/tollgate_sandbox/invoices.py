@@ -7,7 +7,7 @@ from typing import Any
 from tollgate_sandbox.calls import Call, merge_metadata
 from tollgate_sandbox.customers import known_currency, live
 from tollgate_sandbox.errors import StripeError, parameter_error, unsupported
-from tollgate_sandbox.store import Account, Object, new_id, now
+from tollgate_sandbox.store import Account, Object, new_id
 from tollgate_sandbox.views import account_currency, changing, emit, invoice_items, invoice_lines, page, render, within
 
 UNSUPPORTED = frozenset(
@@ -40,7 +40,7 @@ def create(call: Call) -> Object:
     number = params.get("number")
     _check_number(account, number, None)
     method = params.get("collection_method", "charge_automatically")
-    created = now()
+    created = account.now()
     invoice = _blank(account, customer, currency, created) | {
         "auto_advance": params.get("auto_advance", False),
         "collection_method": method,

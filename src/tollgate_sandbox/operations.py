@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tollgate_sandbox import collection, credit_notes, customers, invoice_items, invoices, payments
+from tollgate_sandbox import collection, credit_notes, customers, disputes, invoice_items, invoices, payments, refunds
 from tollgate_sandbox.calls import Call
 from tollgate_sandbox.errors import StripeError, no_such
 from tollgate_sandbox.store import Object
@@ -29,6 +29,7 @@ EXPANDABLE = {
     "credit_note": {"customer", "invoice", "refunds"},
     "customer": {"invoice_credit_balance"},
     "customer_balance_transaction": {"customer", "invoice"},
+    "dispute": {"charge", "payment_intent"},
     "invoice": {"customer", "lines", "payments"},
     "invoice_payment": {"invoice", "payment"},
     "invoiceitem": {"customer", "invoice"},
@@ -125,10 +126,13 @@ OPERATIONS = [
     _operation("GET /v1/payment_intents/{}", "payment_intent", "PaymentIntentRetrieveParams", payments.retrieve_intent),
     _operation("GET /v1/charges", "charge", "ChargeListParams", payments.list_charges),
     _operation("GET /v1/charges/{}", "charge", "ChargeRetrieveParams", payments.retrieve_charge),
-    _operation("POST /v1/refunds", "refund", "RefundCreateParams", payments.create_refund),
-    _operation("GET /v1/refunds", "refund", "RefundListParams", payments.list_refunds),
-    _operation("GET /v1/refunds/{}", "refund", "RefundRetrieveParams", payments.retrieve_refund),
-    _operation("POST /v1/refunds/{}", "refund", "RefundUpdateParams", payments.update_refund),
+    _operation("POST /v1/refunds", "refund", "RefundCreateParams", refunds.create_refund),
+    _operation("GET /v1/refunds", "refund", "RefundListParams", refunds.list_refunds),
+    _operation("GET /v1/refunds/{}", "refund", "RefundRetrieveParams", refunds.retrieve_refund),
+    _operation("POST /v1/refunds/{}", "refund", "RefundUpdateParams", refunds.update_refund),
+    _operation("GET /v1/disputes", "dispute", "DisputeListParams", disputes.list_all),
+    _operation("GET /v1/disputes/{}", "dispute", "DisputeRetrieveParams", disputes.retrieve),
+    _operation("POST /v1/disputes/{}/close", "dispute", "DisputeCloseParams", disputes.close),
     _operation("POST /v1/credit_notes", "credit_note", "CreditNoteCreateParams", credit_notes.create),
     _operation("GET /v1/credit_notes", "credit_note", "CreditNoteListParams", credit_notes.list_all),
     _operation("GET /v1/credit_notes/{}", "credit_note", "CreditNoteRetrieveParams", credit_notes.retrieve),

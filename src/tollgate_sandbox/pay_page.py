@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 
+from tollgate_sandbox import actions
 from tollgate_sandbox.asgi import Request, Response, see_other
-from tollgate_sandbox.collection import must_be_payable, pay_with_card
 from tollgate_sandbox.currencies import exponent, show
+from tollgate_sandbox.disputes import OPEN
 from tollgate_sandbox.errors import StripeError
 from tollgate_sandbox.pages import message_page, page_response
-from tollgate_sandbox.payments import Card
+from tollgate_sandbox.payments import charges_of, intent_of, payments_under_way
 from tollgate_sandbox.pdf import plain_pdf
 from tollgate_sandbox.store import Account, Object, World
 from tollgate_sandbox.views import invoice_items, invoice_page
 
-DECLINED = Card(last4="0002", decline_code="generic_decline")
-OUTCOMES = ("paid", "declined", "partial")
+SELLER_ACTIONS = ("refund", "refund-fails", "dispute", "won", "lost")
+"""What the seller's dashboard and the payer's bank can do here, besides paying."""
 
 
 class PayPages:
@@ -33,36 +34,42 @@ class PayPages:
         invoice = _by_secret(account, "invoice", parts[1]) if account is not None and len(parts) in (2, 3) else None
         if account is None or invoice is None or invoice["status"] == "draft":
             return message_page("There is no such pay page", "The link is wrong or the invoice was never finalized.", 404)
-        if request.method == "POST" and len(parts) == 3 and parts[2] in OUTCOMES:
-            return self._act(account, invoice, parts[2], request.form.get("amount", ""))
+        if request.method == "POST" and len(parts) == 3 and parts[2] in (*actions.OUTCOMES, *SELLER_ACTIONS):
+            return self._act(account, invoice, parts[2], request.form.get("amount", "").strip())
         if request.method not in ("GET", "HEAD"):
             return message_page("That does not work here", "This page can be read, and paid with its buttons.", 405)
         if len(parts) == 3:
             return _invoice_pdf(account, invoice) if parts[2] == "pdf" else see_other(str(invoice_page(account, invoice)))
         return _page(account, invoice)
 
-    def _act(self, account: Account, invoice: Object, outcome: str, amount_text: str) -> Response:
+    def _act(self, account: Account, invoice: Object, act: str, amount_text: str) -> Response:
         try:
-            amount = _minor(amount_text, invoice) if outcome == "partial" else None
-            perform(account, invoice, outcome, amount)
+            # A part must be said; elsewhere an empty field means the usual amount.
+            amount = _minor(amount_text, invoice) if amount_text or act == "partial" else None
+            if act in SELLER_ACTIONS:
+                self._as_seller(account, invoice, act, amount)
+            else:
+                actions.perform(account, invoice, act, amount)
         except StripeError as refusal:
             self.world.commit()
-            return _page(account, invoice, problem=str(refusal), typed=amount_text, status=refusal.status if refusal.status != 402 else 200)
+            status = 200 if refusal.status == 402 else refusal.status
+            return _page(account, invoice, problem=str(refusal), act=act, typed=amount_text, status=status)
         self.world.commit()
         return see_other(str(invoice_page(account, invoice)))
 
+    def _as_seller(self, account: Account, invoice: Object, act: str, amount: int | None) -> None:
+        if act == "dispute":
+            actions.dispute(self.world, invoice["id"], amount=amount)
+        elif act in ("won", "lost"):
+            for dispute in _open_disputes(account, invoice):
+                actions.close_dispute(self.world, dispute["id"], won=act == "won")
+        else:
+            actions.refund(self.world, invoice["id"], amount, "failed" if act == "refund-fails" else "succeeded")
 
-def perform(account: Account, invoice: Object, outcome: str, amount: int | None = None) -> Object:
-    """Let somebody pay: all that remains (`paid`), a part (`partial`, half unless `amount` minor units are given), or `declined`.
 
-    Returns the charge. Raises `StripeError`, also for the decline (402), after its events were emitted.
-    """
-    must_be_payable(invoice)
-    if outcome == "declined":
-        return pay_with_card(account, invoice, invoice["amount_remaining"], DECLINED)
-    if outcome == "partial":
-        return pay_with_card(account, invoice, max(invoice["amount_remaining"] // 2, 1) if amount is None else amount, Card())
-    return pay_with_card(account, invoice, invoice["amount_remaining"], Card())
+def _open_disputes(account: Account, invoice: Object) -> list[Object]:
+    charges = {charge["id"] for charge in charges_of(account, invoice)}
+    return [row for row in account.all("dispute") if row["charge"] in charges and row["status"] in OPEN]
 
 
 def _minor(text: str, invoice: Object) -> int:
@@ -78,10 +85,10 @@ def _minor(text: str, invoice: Object) -> int:
     )
 
 
-def _page(account: Account, invoice: Object, *, problem: str | None = None, typed: str = "", status: int = 200) -> Response:
-    intents = {row["payment"]["payment_intent"] for row in account.all("invoice_payment") if row["invoice"] == invoice["id"]}
-    payments = [row for row in account.all("charge") if row["payment_intent"] in intents and row["paid"]]
-    half = Decimal(max(invoice["amount_remaining"] // 2, 1)).scaleb(-exponent(invoice["currency"]))
+def _page(account: Account, invoice: Object, *, problem: str | None = None, act: str = "", typed: str = "", status: int = 200) -> Response:
+    payments = [row for row in charges_of(account, invoice) if row["paid"]]
+    places, remaining = exponent(invoice["currency"]), invoice["amount_remaining"]
+    usual = {"partial": max(remaining // 2, 1), "over": remaining + max(remaining // 10, 1)}
     return page_response(
         "pay.html",
         status,
@@ -89,8 +96,13 @@ def _page(account: Account, invoice: Object, *, problem: str | None = None, type
         invoice=invoice,
         items=invoice_items(account, invoice),
         payments=payments,
+        under_way=[intent_of(account, row) for row in payments_under_way(account, invoice)],
+        disputes=[row for row in account.all("dispute") if row["charge"] in {charge["id"] for charge in payments}],
+        disputable=any(not row["disputed"] and row["amount"] > row["amount_refunded"] for row in payments),
+        refundable=any(row["amount"] > row["amount_refunded"] and not row["disputed"] for row in payments),
         problem=problem,
-        typed=typed or f"{half:f}",
+        act=act,
+        typed={name: f"{Decimal(minor).scaleb(-places):f}" for name, minor in usual.items()} | {act: typed},
         address=invoice_page(account, invoice),
     )
 

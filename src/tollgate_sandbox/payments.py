@@ -1,23 +1,27 @@
-"""Payment intents, charges, invoice payments and refunds: the money side of an invoice, without any money."""
+"""Payment intents, charges and invoice payments: the money side of an invoice, without any money."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from tollgate_sandbox.calls import Call, merge_metadata
-from tollgate_sandbox.currencies import show
-from tollgate_sandbox.errors import StripeError, parameter_error, unsupported
-from tollgate_sandbox.store import Account, Object, new_id, now
+from tollgate_sandbox.calls import Call
+from tollgate_sandbox.errors import unsupported
+from tollgate_sandbox.store import Account, Object, new_id
 from tollgate_sandbox.views import changing, emit, page, render
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A test card; a decline code makes it refuse."""
+    """A test card, or the account of a bank debit (`sepa_debit`), which takes days; a decline code makes it refuse."""
 
     brand: str = "visa"
     last4: str = "4242"
     decline_code: str | None = None
+    kind: Literal["card", "sepa_debit"] = "card"
+
+
+DEBIT = Card(brand="", last4="3000", kind="sepa_debit")
 
 
 def open_default_payment(account: Account, invoice: Object) -> None:
@@ -27,24 +31,46 @@ def open_default_payment(account: Account, invoice: Object) -> None:
 
 
 def resize_default_payment(account: Account, invoice: Object) -> None:
-    """After a part was paid otherwise: the default payment asks for the rest."""
+    """After a part was paid otherwise: the default payment asks for the rest. One that is under way keeps its amount."""
     payment = default_payment(account, invoice)
     if payment is None:
-        open_default_payment(account, invoice)
+        if not any(row["is_default"] for row in payments_under_way(account, invoice)):
+            open_default_payment(account, invoice)
         return
     payment["amount_requested"] = invoice["amount_remaining"]
     account.save(payment)
-    intent = account.get("payment_intent", payment["payment"]["payment_intent"])
+    intent = intent_of(account, payment)
     intent["amount"] = invoice["amount_remaining"]
     account.save(intent)
 
 
 def default_payment(account: Account, invoice: Object) -> Object | None:
-    """The invoice's open default payment."""
-    for payment in account.all("invoice_payment"):
-        if payment["invoice"] == invoice["id"] and payment["is_default"] and payment["status"] == "open":
+    """The invoice's open default payment, unless a bank debit is under way for it."""
+    for payment in payments_of(account, invoice):
+        if payment["is_default"] and payment["status"] == "open" and intent_of(account, payment)["status"] != "processing":
             return payment
     return None
+
+
+def payments_of(account: Account, invoice: Object) -> list[Object]:
+    """The invoice payments of an invoice, oldest first."""
+    return [row for row in account.all("invoice_payment") if row["invoice"] == invoice["id"]]
+
+
+def payments_under_way(account: Account, invoice: Object) -> list[Object]:
+    """Those whose bank debit is neither settled nor bounced, oldest first."""
+    return [row for row in payments_of(account, invoice) if intent_of(account, row)["status"] == "processing"]
+
+
+def intent_of(account: Account, payment: Object) -> Object:
+    """The payment intent of an invoice payment."""
+    return account.get("payment_intent", payment["payment"]["payment_intent"])
+
+
+def charges_of(account: Account, invoice: Object) -> list[Object]:
+    """The charges of an invoice, oldest first, failed ones too."""
+    intents = {row["payment"]["payment_intent"] for row in payments_of(account, invoice)}
+    return [row for row in account.all("charge") if row["payment_intent"] in intents]
 
 
 def cancel_open_payments(account: Account, invoice: Object) -> None:
@@ -53,37 +79,74 @@ def cancel_open_payments(account: Account, invoice: Object) -> None:
     if payment is None:
         return
     payment["status"] = "canceled"
-    payment["status_transitions"] = payment["status_transitions"] | {"canceled_at": now()}
+    payment["status_transitions"] = payment["status_transitions"] | {"canceled_at": account.now()}
     account.save(payment)
-    intent = account.get("payment_intent", payment["payment"]["payment_intent"])
+    intent = intent_of(account, payment)
     with changing(account, intent, "payment_intent.canceled"):
-        intent.update(status="canceled", canceled_at=now(), cancellation_reason="void_invoice")
+        intent.update(status="canceled", canceled_at=account.now(), cancellation_reason="void_invoice")
 
 
 def charge_card(account: Account, invoice: Object, amount: int, card: Card) -> Object:
     """Charge a test card for an invoice. The answer's `status` is succeeded or failed; events are emitted for both."""
+    payment = _payment_for(account, invoice, amount)
+    intent = intent_of(account, payment)
+    charge = account.save(_charge(account, invoice, intent, amount, card))
+    if card.decline_code is not None:
+        _fail(account, payment, intent, charge)
+    else:
+        _succeed(account, payment, intent, charge)
+    return charge
+
+
+def begin_debit(account: Account, invoice: Object, amount: int) -> Object:
+    """A bank debit that takes days: the intent is processing and the charge pending until `end_debit`. Returns the charge."""
+    payment = _payment_for(account, invoice, amount)
+    intent = intent_of(account, payment)
+    charge = account.save(_charge(account, invoice, intent, amount, DEBIT) | {"status": "pending", "paid": False})
+    emit(account, "charge.pending", render(account, charge))
+    with changing(account, intent, "payment_intent.processing"):
+        intent.update(status="processing", latest_charge=charge["id"], payment_method=charge["payment_method"], last_payment_error=None)
+        intent["payment_method_types"] = ["card", "sepa_debit"]
+    return charge
+
+
+def end_debit(account: Account, payment: Object, *, bounced: bool) -> Object:
+    """A debit that is under way arrives, or the payer's bank sends it back. Returns the charge."""
+    intent = intent_of(account, payment)
+    charge = account.get("charge", intent["latest_charge"])
+    if bounced:
+        charge.update(status="failed", amount_captured=0, captured=False, failure_code="insufficient_funds")
+        charge["failure_message"] = "The customer's account has insufficient funds to cover this payment."
+        charge["outcome"] = charge["outcome"] | {"reason": "insufficient_funds", "type": "issuer_declined"}
+        account.save(charge)
+        _fail(account, payment, intent, charge)
+    else:
+        charge.update(status="succeeded", paid=True)
+        account.save(charge)
+        _succeed(account, payment, intent, charge)
+    return charge
+
+
+def _payment_for(account: Account, invoice: Object, amount: int) -> Object:
+    """The default payment when it asks for just this amount, else a payment intent of its own, attached to the invoice."""
     payment = default_payment(account, invoice)
     if payment is None or amount != invoice["amount_remaining"]:
         payment = _invoice_payment(account, invoice, _intent(account, invoice, amount), is_default=False)
-    intent = account.get("payment_intent", payment["payment"]["payment_intent"])
-    charge = account.save(_charge(invoice, intent, amount, card))
-    if card.decline_code is not None:
-        _fail(account, intent, charge)
-        if not payment["is_default"]:
-            payment["status"] = "canceled"
-            account.save(payment)
-        return charge
+    return payment
+
+
+def _succeed(account: Account, payment: Object, intent: Object, charge: Object) -> None:
+    amount = charge["amount"]
     emit(account, "charge.succeeded", render(account, charge))
     with changing(account, intent, "payment_intent.succeeded"):
         intent.update(status="succeeded", amount_received=amount, latest_charge=charge["id"], last_payment_error=None)
         intent["payment_method"] = charge["payment_method"]
     with changing(account, payment, "invoice_payment.paid"):
         payment.update(status="paid", amount_paid=amount)
-        payment["status_transitions"] = payment["status_transitions"] | {"paid_at": now()}
-    return charge
+        payment["status_transitions"] = payment["status_transitions"] | {"paid_at": account.now()}
 
 
-def _fail(account: Account, intent: Object, charge: Object) -> None:
+def _fail(account: Account, payment: Object, intent: Object, charge: Object) -> None:
     emit(account, "charge.failed", render(account, charge))
     with changing(account, intent, "payment_intent.payment_failed"):
         intent.update(status="requires_payment_method", latest_charge=charge["id"])
@@ -94,6 +157,9 @@ def _fail(account: Account, intent: Object, charge: Object) -> None:
             "message": charge["failure_message"],
             "type": "card_error",
         }
+    if not payment["is_default"]:
+        payment["status"] = "canceled"
+        account.save(payment)
 
 
 def _intent(account: Account, invoice: Object, amount: int) -> Object:
@@ -113,7 +179,7 @@ def _intent(account: Account, invoice: Object, amount: int) -> Object:
         "capture_method": "automatic",
         "client_secret": f"{identifier}_secret_{new_id('x', 25)[2:]}",
         "confirmation_method": "automatic",
-        "created": now(),
+        "created": account.now(),
         "currency": invoice["currency"],
         "customer": invoice["customer"],
         "description": f"Payment for Invoice {invoice['number']}",
@@ -149,7 +215,7 @@ def _invoice_payment(account: Account, invoice: Object, intent: Object, *, is_de
             "object": "invoice_payment",
             "amount_paid": None,
             "amount_requested": intent["amount"],
-            "created": now(),
+            "created": account.now(),
             "currency": invoice["currency"],
             "invoice": invoice["id"],
             "is_default": is_default,
@@ -161,7 +227,7 @@ def _invoice_payment(account: Account, invoice: Object, intent: Object, *, is_de
     )
 
 
-def _charge(invoice: Object, intent: Object, amount: int, card: Card) -> Object:
+def _charge(account: Account, invoice: Object, intent: Object, amount: int, card: Card) -> Object:
     failed = card.decline_code is not None
     message = "Your card has insufficient funds." if card.decline_code == "insufficient_funds" else "Your card was declined."
     return {
@@ -179,7 +245,7 @@ def _charge(invoice: Object, intent: Object, amount: int, card: Card) -> Object:
             "tax_id": None,
         },
         "captured": not failed,
-        "created": now(),
+        "created": account.now(),
         "currency": invoice["currency"],
         "customer": invoice["customer"],
         "description": intent["description"],
@@ -200,13 +266,20 @@ def _charge(invoice: Object, intent: Object, amount: int, card: Card) -> Object:
         "paid": not failed,
         "payment_intent": intent["id"],
         "payment_method": new_id("pm"),
-        "payment_method_details": {"card": {"brand": card.brand, "last4": card.last4, "exp_month": 12, "exp_year": 2034}, "type": "card"},
+        "payment_method_details": _method_details(card),
         "receipt_email": None,
         "receipt_number": None,
         "receipt_url": None,
         "refunded": False,
         "status": "failed" if failed else "succeeded",
     }
+
+
+def _method_details(card: Card) -> Object:
+    if card.kind == "sepa_debit":
+        details = {"bank_code": "37040044", "branch_code": "", "country": "DE", "fingerprint": None, "last4": card.last4, "mandate": None}
+        return {"sepa_debit": details, "type": "sepa_debit"}
+    return {"card": {"brand": card.brand, "last4": card.last4, "exp_month": 12, "exp_year": 2034}, "type": "card"}
 
 
 def retrieve_intent(call: Call) -> Object:
@@ -262,96 +335,3 @@ def list_invoice_payments(call: Call) -> Object:
         and intent in (None, row["payment"]["payment_intent"])
     ]
     return page(call.account, rows, params, "/v1/invoice_payments")
-
-
-def create_refund(call: Call) -> Object:
-    """POST /v1/refunds of a payment intent or charge, whole or in part; the invoice stays paid."""
-    params, account = call.params, call.account
-    for name in ("customer", "origin", "currency", "instructions_email", "refund_application_fee", "reverse_transfer"):
-        if params.get(name):
-            raise unsupported(name)
-    metadata = merge_metadata({}, params.get("metadata", {}))
-    charge = _charge_to_refund(account, params.get("payment_intent"), params.get("charge"))
-    return render(account, refund_charge(account, charge, params.get("amount"), params.get("reason"), metadata))
-
-
-def refund_charge(account: Account, charge: Object, amount: int | None, reason: str | None, metadata: dict[str, str]) -> Object:
-    """Give back `amount` minor units of a charge (None: all that is left)."""
-    left = charge["amount_captured"] - charge["amount_refunded"]
-    if left == 0:
-        raise StripeError(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
-    wanted = left if amount is None else amount
-    if wanted < 1:
-        raise parameter_error("This value must be greater than or equal to 1.", "amount", "parameter_invalid_integer")
-    if wanted > left:
-        currency = charge["currency"]
-        raise StripeError(
-            f"Refund amount ({show(wanted, currency)}) is greater than unrefunded amount on charge ({show(left, currency)})", param="amount"
-        )
-    refund = account.save(
-        {
-            "id": new_id("re"),
-            "object": "refund",
-            "amount": wanted,
-            "balance_transaction": None,
-            "charge": charge["id"],
-            "created": now(),
-            "currency": charge["currency"],
-            "destination_details": {"card": {"type": "refund"}, "type": "card"},
-            "metadata": metadata,
-            "payment_intent": charge["payment_intent"],
-            "reason": reason,
-            "receipt_number": None,
-            "source_transfer_reversal": None,
-            "status": "succeeded",
-            "transfer_reversal": None,
-        }
-    )
-    emit(account, "refund.created", render(account, refund))
-    before = {"amount_refunded": charge["amount_refunded"], "refunded": charge["refunded"]}
-    charge["amount_refunded"] += wanted
-    charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
-    account.save(charge)
-    previous = {name: value for name, value in before.items() if charge[name] != value}
-    emit(account, "charge.refunded", render(account, charge), previous)
-    return refund
-
-
-def _charge_to_refund(account: Account, intent_id: str | None, charge_id: str | None) -> Object:
-    if (intent_id is None) == (charge_id is None):
-        raise parameter_error(
-            "One of the following params should be provided for this request: payment_intent or charge.", "payment_intent"
-        )
-    if charge_id is not None:
-        charge = account.get("charge", charge_id, "charge", 400)
-    else:
-        intent = account.get("payment_intent", str(intent_id), "payment_intent", 400)
-        if intent["status"] != "succeeded":
-            raise StripeError(f"This PaymentIntent ({intent_id}) does not have a successful charge to refund.", param="payment_intent")
-        charge = account.get("charge", intent["latest_charge"])
-    if charge["status"] != "succeeded":
-        raise StripeError(f"Charge {charge['id']} did not succeed and cannot be refunded.", param="charge")
-    return charge
-
-
-def retrieve_refund(call: Call) -> Object:
-    """GET /v1/refunds/{id}."""
-    return render(call.account, call.account.get("refund", call.ids[0], "refund"))
-
-
-def update_refund(call: Call) -> Object:
-    """POST /v1/refunds/{id}: its metadata."""
-    refund = call.account.get("refund", call.ids[0], "refund")
-    metadata = merge_metadata(refund["metadata"], call.params.get("metadata", {}))
-    with changing(call.account, refund, updated="refund.updated"):
-        refund["metadata"] = metadata
-    return render(call.account, refund)
-
-
-def list_refunds(call: Call) -> Object:
-    """GET /v1/refunds, newest first, by charge and payment intent."""
-    params = call.params
-    rows = [
-        row for row in call.account.all("refund") if all(params.get(name, row[name]) == row[name] for name in ("charge", "payment_intent"))
-    ]
-    return page(call.account, rows, params, "/v1/refunds")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import sqlite3
 import string
@@ -22,11 +23,6 @@ Object = dict[str, Any]
 _ALPHABET = string.ascii_letters + string.digits
 
 
-def now() -> int:
-    """Seconds since the epoch; the sandbox's only reader of time for objects."""
-    return int(time.time())
-
-
 def new_id(prefix: str, length: int = 24) -> str:
     """A random identifier that looks like Stripe's: `in_1aB…`."""
     return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(length))}"
@@ -35,6 +31,13 @@ def new_id(prefix: str, length: int = 24) -> str:
 def account_id_of(name: str) -> str:
     """The account that the key `sk_test_<name>` or `rk_test_<name>` belongs to, the same in every life of the sandbox."""
     return f"acct_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def account_named(text: str | None) -> str | None:
+    """The id of an account that is given as its id, its name or one of its keys; None stays None."""
+    if text is None or text.startswith("acct_"):
+        return text
+    return account_id_of(re.sub(r"^[sr]k_test_", "", text))
 
 
 @dataclass(slots=True)
@@ -49,6 +52,10 @@ class Account:
     """Kind by object id, so that any id can be expanded."""
     request: dict[str, str | None] = field(default_factory=lambda: {"id": None, "idempotency_key": None})
     """The request that is being handled, which events name."""
+
+    def now(self) -> int:
+        """Seconds since the epoch by the sandbox's clock."""
+        return self.world.now()
 
     def table(self, kind: str) -> dict[str, Object]:
         """Every object of one kind, oldest first."""
@@ -87,14 +94,19 @@ class Account:
 class World:
     """Every account, the saved answers of idempotency keys, and the file they are kept in."""
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, file: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self.base_url = ""
+        self._clock = clock
         self.accounts: dict[str, Account] = {}
         self.on_event: Callable[[Account, Object], None] = lambda account, event: None
         self._touched: dict[tuple[str, str, str], None] = {}
         self._database = _open(file) if file is not None else None
         if self._database is not None:
             self._load(self._database)
+
+    def now(self) -> int:
+        """Seconds since the epoch; the only reader of time for objects. The clock may be off on purpose."""
+        return int(self._clock())
 
     def account(self, name: str) -> Account:
         """The account of `sk_test_<name>`, made when it is first seen."""

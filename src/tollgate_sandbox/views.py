@@ -9,7 +9,7 @@ from typing import Any
 from stripe._api_version import _ApiVersion
 
 from tollgate_sandbox.errors import StripeError, no_such, parameter_error
-from tollgate_sandbox.store import Account, Object, new_id, now
+from tollgate_sandbox.store import Account, Object, new_id
 
 API_VERSION = _ApiVersion.CURRENT
 """The version whose shapes the sandbox answers: the one that the installed `stripe` library pins."""
@@ -183,7 +183,7 @@ def emit(account: Account, kind: str, shown: Object, previous: Object | None = N
             "id": new_id("evt"),
             "object": "event",
             "api_version": API_VERSION,
-            "created": now(),
+            "created": account.now(),
             "data": data,
             "livemode": False,
             "pending_webhooks": 0,

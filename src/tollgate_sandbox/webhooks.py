@@ -7,19 +7,24 @@ import hashlib
 import hmac
 import json
 import logging
-import ssl
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from tollgate_sandbox.store import Account, Object, World, new_id, now
+from tollgate_sandbox.faults import Faults
+from tollgate_sandbox.posting import post
+from tollgate_sandbox.store import Account, Object, World, new_id
 from tollgate_sandbox.views import render
 
 log = logging.getLogger(__name__)
 RETRY_DELAYS = (0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 60, 60, 60)
 """Seconds before each further attempt; after the last one the delivery has failed. Stripe takes three days for this."""
-TIMEOUT = 10.0
 CONCURRENT = 16
+QUIET = 0.25
+"""Seconds without a new event after which shuffled deliveries leave, unless they are held."""
+Key = tuple[str, str, int]
+"""One delivery under way: event, endpoint, and which copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +37,36 @@ class Endpoint:
     account_id: str | None
 
 
+@dataclass(slots=True)
+class _Delivery:
+    """One row of an event's deliveries, about to be sent."""
+
+    account: Account
+    event: Object
+    row: Object
+    endpoint: Endpoint
+    delay: float = 0.0
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set after the first attempt, so that shuffled ones arrive in their order."""
+
+    @property
+    def key(self) -> Key:
+        return (self.event["id"], self.endpoint.id, self.row.get("copy", 0))
+
+
 class Webhooks:
     """The endpoints of this life and the deliveries under way. Endpoints are not kept; undelivered events are."""
 
-    def __init__(self, world: World, retry_delays: tuple[float, ...] = RETRY_DELAYS) -> None:
+    def __init__(self, world: World, faults: Faults, retry_delays: tuple[float, ...] = RETRY_DELAYS) -> None:
         self.world = world
+        self.faults = faults
         self.endpoints: list[Endpoint] = []
         self.retry_delays = retry_delays
-        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[Key, asyncio.Task[None]] = {}
+        self._held: dict[str, list[_Delivery]] = {}
+        self._releases: dict[str, asyncio.Task[None]] = {}
+        self._senders: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(CONCURRENT)
         world.on_event = self._on_event
 
@@ -58,64 +85,174 @@ class Webhooks:
     def remove(self, endpoint_id: str) -> None:
         """Send nothing there any more; what is undelivered waits for the next endpoint of the account."""
         self.endpoints = [endpoint for endpoint in self.endpoints if endpoint.id != endpoint_id]
-        for (event_id, where), task in list(self._running.items()):
-            if where == endpoint_id:
+        for account_id, held in self._held.items():
+            self._held[account_id] = [delivery for delivery in held if delivery.endpoint.id != endpoint_id]
+        for key, task in list(self._running.items()):
+            if key[1] == endpoint_id:
                 task.cancel()
-                del self._running[(event_id, where)]
+                del self._running[key]
 
     async def stop(self) -> None:
         """End every delivery; they stay pending in the state file."""
-        tasks = list(self._running.values())
+        tasks = self._tasks()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._running.clear()
 
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [*self._releases.values(), *self._senders, *self._running.values()]
+
+    @property
+    def pending(self) -> dict[str, int]:
+        """How many deliveries are under way (`running`, retries included) and how many wait for `release` (`held`)."""
+        return {"running": len(self._tasks()), "held": sum(map(len, self._held.values()))}
+
+    async def idle(self) -> None:
+        """Wait until everything that is going to be delivered was delivered or given up. What is held until `release` does not count.
+
+        May be awaited in any event loop. With an address that refuses, this takes as long as the retries.
+        """
+        await self._here(self._idle())
+
+    def deliver(self, event_id: str, times: int = 1) -> int:
+        """Send an event by hand, whatever is planned, `times` times to each address of its account. Returns how many times.
+
+        Raises KeyError for an event that is not known and ValueError when no address listens.
+        """
+        if not 1 <= times <= 100:
+            raise ValueError("times must be between 1 and 100")
+        account, event = self._event(event_id)
+        endpoints = self._endpoints_of(account)
+        if not endpoints:
+            raise ValueError("no webhook address listens to this account")
+
+        def send() -> None:
+            for endpoint in endpoints * times:
+                self._begin(_Delivery(account, event, self._row(event, endpoint), endpoint))
+            self._note(account, event)
+
+        self._soon(send)
+        return len(endpoints) * times
+
+    def release(self, account: str | None = None) -> None:
+        """Let held deliveries go, of one account (its id) or of all: in the order that was planned, one after the other."""
+
+        def let_go() -> None:
+            for account_id in [account] if account else list(self._held):
+                self._release(account_id)
+
+        self._soon(let_go)
+
     def _on_event(self, account: Account, event: Object) -> None:
-        for endpoint in self.endpoints:
-            if endpoint.account_id in (None, account.id):
-                delivery: Object = {
-                    "endpoint": endpoint.id,
-                    "url": endpoint.url,
-                    "state": "pending",
-                    "attempts": 0,
-                    "status": None,
-                    "error": None,
-                }
-                event["_deliveries"].append(delivery)
-                event["pending_webhooks"] += 1
-                self._begin(account, event, delivery, endpoint)
+        for endpoint in self._endpoints_of(account):
+            fate = self.faults.fate(account.id, event["type"])
+            if fate.lost:
+                self._row(event, endpoint)["state"] = "lost"
+                event["pending_webhooks"] -= 1
+                continue
+            for delay in fate.delays:
+                delivery = _Delivery(account, event, self._row(event, endpoint), endpoint, delay)
+                if fate.held:
+                    self._hold(delivery)
+                else:
+                    self._begin(delivery)
+
+    def _row(self, event: Object, endpoint: Endpoint) -> Object:
+        row: Object = {
+            "endpoint": endpoint.id,
+            "url": endpoint.url,
+            "copy": len(event["_deliveries"]),
+            "state": "pending",
+            "attempts": 0,
+            "status": None,
+            "error": None,
+        }
+        event["_deliveries"].append(row)
+        event["pending_webhooks"] += 1
+        return row
+
+    def _endpoints_of(self, account: Account) -> list[Endpoint]:
+        return [endpoint for endpoint in self.endpoints if endpoint.account_id in (None, account.id)]
+
+    def _event(self, event_id: str) -> tuple[Account, Object]:
+        for account in self.world.accounts.values():
+            if event_id in account.table("event"):
+                return account, account.table("event")[event_id]
+        raise KeyError(event_id)
 
     def _resume(self, endpoint: Endpoint) -> None:
+        under_way = set(self._running) | {delivery.key for held in self._held.values() for delivery in held}
         for account in self.world.accounts.values():
             if endpoint.account_id not in (None, account.id):
                 continue
             for event in account.all("event"):
-                for delivery in event["_deliveries"]:
-                    if delivery["state"] == "pending" and (event["id"], delivery["endpoint"]) not in self._running:
-                        delivery |= {"endpoint": endpoint.id, "url": endpoint.url}
-                        self._begin(account, event, delivery, endpoint)
+                for row in event["_deliveries"]:
+                    if row["state"] == "pending" and (event["id"], row["endpoint"], row.get("copy", 0)) not in under_way:
+                        row |= {"endpoint": endpoint.id, "url": endpoint.url}
+                        delivery = _Delivery(account, event, row, endpoint)
+                        if self.faults.webhook_plan(account.id).hold:
+                            self._hold(delivery)
+                        else:
+                            self._begin(delivery)
 
-    def _begin(self, account: Account, event: Object, delivery: Object, endpoint: Endpoint) -> None:
-        key = (event["id"], endpoint.id)
-        task = asyncio.get_running_loop().create_task(self._deliver(account, event, delivery, endpoint))
+    def _hold(self, delivery: _Delivery) -> None:
+        account_id = delivery.account.id
+        self._held.setdefault(account_id, []).append(delivery)
+        if not self.faults.webhook_plan(account_id).hold:
+            if waiting := self._releases.pop(account_id, None):
+                waiting.cancel()
+            self._releases[account_id] = self._loop.create_task(self._release_when_quiet(account_id))
+
+    async def _release_when_quiet(self, account_id: str) -> None:
+        await asyncio.sleep(QUIET)
+        del self._releases[account_id]
+        self._release(account_id)
+
+    def _release(self, account_id: str) -> None:
+        if waiting := self._releases.pop(account_id, None):
+            waiting.cancel()
+        held = self._held.pop(account_id, [])
+        if held:
+            order = self.faults.order(account_id, len(held))
+            sender = self._loop.create_task(self._one_by_one([held[index] for index in order]))
+            self._senders.add(sender)
+            sender.add_done_callback(self._senders.discard)
+
+    async def _one_by_one(self, deliveries: list[_Delivery]) -> None:
+        for delivery in deliveries:
+            if delivery.endpoint in self.endpoints:
+                self._begin(delivery)
+                await delivery.tried.wait()
+
+    def _begin(self, delivery: _Delivery) -> None:
+        key = delivery.key
+        task = self._loop.create_task(self._deliver(delivery))
         self._running[key] = task
-        task.add_done_callback(lambda done: self._running.pop(key, None) if self._running.get(key) is done else None)
 
-    async def _deliver(self, account: Account, event: Object, delivery: Object, endpoint: Endpoint) -> None:
-        payload = json.dumps(render(account, event), indent=2, ensure_ascii=False).encode()
-        for delay in (0.0, *self.retry_delays):
+        def ended(done: asyncio.Task[None]) -> None:
+            delivery.tried.set()
+            if self._running.get(key) is done:
+                del self._running[key]
+
+        task.add_done_callback(ended)
+
+    async def _deliver(self, delivery: _Delivery) -> None:
+        account, event, row, endpoint = delivery.account, delivery.event, delivery.row, delivery.endpoint
+        payload = payload_of(account, event)
+        for delay in (delivery.delay, *self.retry_delays):
             await asyncio.sleep(delay)
-            delivery["attempts"] += 1
+            row["attempts"] += 1
             async with self._slots:
-                status, error = await _post(endpoint.url, payload, signature(endpoint.secret, payload, now()))
-            delivery |= {"status": status, "error": error}
+                status, error = await post(endpoint.url, payload, signature(endpoint.secret, payload, self.world.now()))
+            row |= {"status": status, "error": error}
+            delivery.tried.set()
             if status is not None and 200 <= status < 300:
-                delivery["state"] = "delivered"
+                row["state"] = "delivered"
                 break
             self._note(account, event)
         else:
-            delivery["state"] = "failed"
+            row["state"] = "failed"
         event["pending_webhooks"] = sum(row["state"] == "pending" for row in event["_deliveries"])
         self._note(account, event)
 
@@ -123,45 +260,41 @@ class Webhooks:
         account.save(event)
         self.world.commit()
 
+    async def _idle(self) -> None:
+        while tasks := self._tasks():
+            await asyncio.wait(tasks)
+
+    def _soon(self, work: Callable[[], None]) -> None:
+        """Do it in the sandbox's loop: now when this is it, else as soon as that loop comes to it."""
+        if _running_loop() is self._loop:
+            work()
+            return
+
+        async def do() -> None:
+            work()
+
+        asyncio.run_coroutine_threadsafe(do(), self._loop).result(30)
+
+    async def _here(self, work: Coroutine[Any, Any, None]) -> None:
+        if asyncio.get_running_loop() is self._loop:
+            await work
+        else:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def payload_of(account: Account, event: Object) -> bytes:
+    """An event as it is sent."""
+    return json.dumps(render(account, event), indent=2, ensure_ascii=False).encode()
+
 
 def signature(secret: str, payload: bytes, timestamp: int) -> str:
     """The `Stripe-Signature` header: HMAC-SHA256 of `<timestamp>.<payload>` under the whole secret, `whsec_` included."""
     digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + payload, hashlib.sha256).hexdigest()
     return f"t={timestamp},v1={digest}"
-
-
-async def _post(url: str, payload: bytes, signed: str) -> tuple[int | None, str | None]:
-    """POST and read the status line. Returns (status, None) or (None, what went wrong); redirects are not followed, as at Stripe."""
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            return await _exchange(url, payload, signed), None
-    except TimeoutError:
-        return None, f"no answer within {TIMEOUT:.0f} seconds"
-    except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as problem:
-        return None, str(problem) or type(problem).__name__
-
-
-async def _exchange(url: str, payload: bytes, signed: str) -> int:
-    parts = urlsplit(url)
-    secure: Any = ssl.create_default_context() if parts.scheme == "https" else None
-    port = parts.port or (443 if secure else 80)
-    reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=secure)
-    try:
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        head = (
-            f"POST {target} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nUser-Agent: TollgateSandbox/1.0 (not Stripe)\r\n"
-            f"Content-Type: application/json; charset=utf-8\r\nContent-Length: {len(payload)}\r\nStripe-Signature: {signed}\r\n"
-            "Accept: */*\r\nConnection: close\r\n\r\n"
-        )
-        writer.write(head.encode() + payload)
-        await writer.drain()
-        line = (await reader.readuntil(b"\n")).decode("latin-1").split()
-        if len(line) < 2 or not line[0].startswith("HTTP/"):
-            raise ValueError("the answer is not HTTP")
-        status = int(line[1])
-        # Read to the end, else closing resets the connection under a server that is still writing its answer.
-        while await reader.read(65_536):
-            pass
-        return status
-    finally:
-        writer.close()

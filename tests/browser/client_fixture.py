@@ -17,6 +17,7 @@ from sqlalchemy import select
 from tests.service.signoff_world import SECRET, World
 from tollgate.app import create_app
 from tollgate.billing import jobs as billing_jobs
+from tollgate.billing import queries as billing_queries
 from tollgate.billing.mails import LINK_LIFE
 from tollgate.billing.models import Invoice, InvoiceLink
 from tollgate.clock import now
@@ -86,7 +87,7 @@ async def run_jobs(world: World, settings: Settings, *extra: dict[type[Job], Han
     found: dict[type[Job], Handler] = {
         **document_jobs.handlers(world.storage, {**billing_jobs.rendered()}),
         **billing_jobs.handlers(settings),
-        **signoff_jobs.handlers(),
+        **signoff_jobs.handlers(billing_queries.contract_of_invoice_link),
     }
     for more in extra:
         found.update(more)

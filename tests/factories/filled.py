@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -12,14 +14,21 @@ from tollgate import clock
 from tollgate.billing import service as billing
 from tollgate.billing.models import Invoice, InvoiceLine
 from tollgate.contracts import service as contracts
+from tollgate.db.database import Database
 from tollgate.money.amount import Money
 from tollgate.payments import service as payments
-from tollgate.payments.rules import Chosen
+from tollgate.payments.applying import apply
+from tollgate.payments.gateway import SeenAttempt, SeenDispute, SeenInvoice, SeenPayment, SeenRefund
+from tollgate.payments.returns import AttemptState, DisputeState, RefundState
+from tollgate.payments.rules import Chosen, ProviderInvoice, ProviderInvoiceState, ProviderPaymentState, provider_minor
 from tollgate.signoff import service as signoff
 
 
-async def fill(shop: Shop) -> None:
-    """Contracts in every state, rounds that ended every way, invoices paid, partly paid, void, credited and drafted, client credit."""
+async def fill(shop: Shop, *, returns: bool = True) -> None:
+    """Contracts in every state, rounds that ended every way, invoices paid, partly paid, void, credited and drafted, client credit.
+
+    With `returns`, also refunds, disputes and attempts at the gateway.
+    """
     letterbox = shop.services.transport
     assert isinstance(letterbox, Letterbox)
     paid, partly, shown, returned, withdrawn, wrong, _planned, reopened = await shop.active(
@@ -57,8 +66,75 @@ async def fill(shop: Shop) -> None:
     await shop.record(reopened)
     await billing.reopen_milestone(shop.db, shop.org.command("admin"), reopened, "too early")
     await keyed(shop)
+    if returns:
+        await at_stripe(shop)
     with clock.shifted(timedelta(days=2)):
         await shop.work()
+
+
+async def at_stripe(shop: Shop) -> None:
+    """Payments as a gateway tells of them: refunded in part, disputed and lost, disputed and open, too much, on its way, declined."""
+    milestones = await shop.active(100_00, 200_00, 300_00, 400_00)
+    for milestone_id in milestones:
+        await approve(shop, milestone_id)
+    await shop.work()
+    refunded, lost, disputed, attempted = [await invoice_of(shop, one) for one in milestones]
+    at = clock.now()
+    await seen(shop.db, shop.org.id, refunded, paid(refunded, "pi_refunded", refunds=(a_refund(refunded, 30_00, RefundState.SUCCEEDED),)))
+    await seen(shop.db, shop.org.id, lost, paid(lost, "pi_lost", disputes=(a_dispute(lost, DisputeState.LOST),)))
+    await seen(shop.db, shop.org.id, disputed, paid(disputed, "pi_disputed", more=5_00, disputes=(a_dispute(disputed, DisputeState.OPEN),)))
+    attempts = tuple(
+        SeenAttempt(id=f"ch_{state}", amount=attempted.payable_minor, currency="eur", state=state, at=at, code="insufficient_funds")
+        for state in (AttemptState.FAILED, AttemptState.PROCESSING)
+    )
+    await seen(
+        shop.db, shop.org.id, attempted, SeenPayment("pi_attempted", 0, "eur", ProviderPaymentState.PENDING, None, attempts=attempts)
+    )
+
+
+def paid(
+    invoice: Invoice, payment_id: str, *, more: int = 0, refunds: tuple[SeenRefund, ...] = (), disputes: tuple[SeenDispute, ...] = ()
+) -> SeenPayment:
+    """A payment of a whole invoice, and a bit more."""
+    amount = invoice.payable_minor + more
+    state = ProviderPaymentState.SUCCEEDED
+    return SeenPayment(payment_id, amount, invoice.currency.lower(), state, clock.now(), refunds=refunds, disputes=disputes)
+
+
+def a_refund(invoice: Invoice, minor: int, state: RefundState) -> SeenRefund:
+    """A refund of a part."""
+    return SeenRefund(id=f"re_{invoice.number}", amount=minor, currency=invoice.currency.lower(), state=state, at=clock.now())
+
+
+def a_dispute(invoice: Invoice, state: DisputeState) -> SeenDispute:
+    """A dispute of the whole."""
+    currency = invoice.currency.lower()
+    return SeenDispute(
+        id=f"du_{invoice.number}", amount=invoice.payable_minor, currency=currency, reason="general", state=state, at=clock.now()
+    )
+
+
+async def seen(db: Database, organization_id: UUID, invoice: Invoice, *payments: SeenPayment) -> None:
+    """What a gateway answered about an invoice is recorded."""
+    async with db.transaction(organization_id) as session:
+        await apply(session, organization_id, invoice.id, answer_of(invoice, payments), payments)
+
+
+def answer_of(invoice: Invoice, payments: Sequence[SeenPayment]) -> SeenInvoice:
+    """The gateway's invoice behind one of ours, with these payments made."""
+    came = sum(payment.amount for payment in payments if payment.state is ProviderPaymentState.SUCCEEDED)
+    facts = ProviderInvoice(
+        number=invoice.number,
+        currency=invoice.currency.lower(),
+        total=provider_minor(Money(invoice.payable_minor, invoice.currency)),
+        amount_due=provider_minor(Money(invoice.payable_minor, invoice.currency)),
+        amount_paid=came,
+        state=ProviderInvoiceState.PAID,
+        our_invoice_id=str(invoice.id),
+    )
+    if came < facts.total:
+        facts = replace(facts, state=ProviderInvoiceState.OPEN)
+    return SeenInvoice(id=f"in_{invoice.number}", facts=facts, amount_remaining=max(0, facts.total - came), hosted_url=None)
 
 
 async def keyed(shop: Shop) -> UUID:

@@ -143,7 +143,7 @@ async def test_bad_contracts_are_refused_at_the_field(
     assert (await web.get("/api/v1/contracts", headers=key)).json()["items"] == []
 
 
-@pytest.mark.parametrize("body", [b"[" * 50_000, b'{"title": "\xff"}', b"{"])
+@pytest.mark.parametrize("body", [b"\x00{}", b'{"title": "\xff"}', b"{"])
 async def test_a_body_that_no_parser_reads_is_malformed(web: Web, key: Headers, body: bytes) -> None:
     refused = await web.post("/api/v1/contracts", content=body, headers={**key, "Content-Type": "application/json"})
     assert problem(refused)[:2] == (400, "malformed")

@@ -85,7 +85,7 @@ async def test_screen_json_and_csv_show_the_same(web: Web, world: PaidWorld) -> 
     await receive(world, eur("150.00"), reference="statement 7")
     body = (await web.get(REPORT)).json()
     assert body["next_cursor"] is None
-    assert body["totals"] == [{"currency": "EUR", "amount": {"amount": "390.00", "currency": "EUR"}, "payments": 2}]
+    assert body["totals"] == [{"currency": "EUR", "amount": {"amount": "390.00", "currency": "EUR"}, "payments": 2, "returned": 0}]
     found = sorted((item["invoice"], item["method"], item["amount"]["amount"]) for item in body["items"])
     assert found == [("", "bank_transfer", "30.00"), (one.number, "bank_transfer", "120.00"), (two.number, "stripe", "240.00")]
     answer = await web.get(REPORT, params={"format": "csv"})

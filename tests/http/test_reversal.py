@@ -73,7 +73,7 @@ async def test_what_is_refused_says_why(web: Web, world: PaidWorld) -> None:
     (card,) = await world.payments()
     refused = await web.post(f"{API}/payments/{card.id}/reversal", json={"reason": "x"})
     assert (refused.status_code, slug(refused)) == (409, "payment-not-reversible")
-    assert "come from Stripe" in refused.json()["detail"]
+    assert "taken back by itself" in refused.json()["detail"]
     address = f"{API}/payments/{await record(world, '10.00')}/reversal"
     for wrong, pointer in (({"reason": " "}, "/reason"), ({"reason": "a\u202eb"}, "/reason"), ({"reason": "x", "more": 1}, "/more")):
         answer = await web.post(address, json=wrong)

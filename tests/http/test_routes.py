@@ -18,7 +18,7 @@ from tollgate.db.database import Database
 from tollgate.settings import Settings
 
 PUBLIC = {
-    "/health/live", "/health/ready", "/favicon.ico", "/api", "/api/{path}", "/sign-out", "/static/{digest:str}/{name:path}", "/api/docs", "/api/openapi.json", "/style",
+    "/health/live", "/health/ready", "/metrics", "/favicon.ico", "/api", "/api/{path}", "/sign-out", "/static/{digest:str}/{name:path}", "/api/docs", "/api/openapi.json", "/style",
     "/sign-in", "/brand/{organization_id:uuid}/{version:int}.css",
     "/webhooks/stripe", "/webhooks/stripe/{endpoint:str}",
 }  # fmt: skip

@@ -91,6 +91,13 @@ class _Forms(HTMLParser):
             self.forms[-1].fields[self._text] += data
 
 
+def forms_in(page: str) -> list[Form]:
+    """The forms of a page, with what stands in their fields."""
+    found = _Forms()
+    found.feed(page)
+    return found.forms
+
+
 @dataclass
 class Visitor:
     """Somebody with a browser."""
@@ -113,10 +120,9 @@ class Visitor:
     async def send(self, action: str, *, status: int = 200, files: Any = None, **typed: str) -> str:
         """Fill in and send the form whose address ends so; answers what can be read afterwards."""
         assert self.page is not None
-        found = _Forms()
-        found.feed(self.page.text)
-        forms = [form for form in found.forms if urlsplit(form.action).path.endswith(action)]
-        assert forms, f"no form is sent to {action}: {[form.action for form in found.forms]}"
+        found = forms_in(self.page.text)
+        forms = [form for form in found if urlsplit(form.action).path.endswith(action)]
+        assert forms, f"no form is sent to {action}: {[form.action for form in found]}"
         here = str(self.page.url)
         origin = f"{self.page.url.scheme}://{self.page.url.netloc.decode()}"
         headers = {"sec-fetch-site": "same-origin", "origin": origin, "referer": here}

@@ -83,7 +83,7 @@ async def test_the_owner_backfills_every_organization(db: Database, owner_url: s
 
 
 async def test_the_application_reaches_directory_tables_by_functions_only(db: Database) -> None:
-    for table in ("identity", "membership", "session", "api_key_route", "attempt", "job", "gateway_endpoint"):
+    for table in ("identity", "membership", "session", "api_key_route", "attempt", "job", "gateway_endpoint", "outbox_hold"):
         with pytest.raises(ProgrammingError, match="permission denied"):
             async with db.directory() as session:
                 await session.execute(text(f"select * from {table}"))

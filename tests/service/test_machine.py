@@ -29,6 +29,7 @@ from hypothesis import settings as sized
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from sqlalchemy import select, text
 
+from tests.factories.filled import answer_of
 from tests.factories.proof import seed, size
 from tests.factories.shop import Letterbox, Shop, make_shop, services_on, tax
 from tollgate import clock
@@ -58,7 +59,10 @@ from tollgate.ledger.rules import Account
 from tollgate.money.amount import Money
 from tollgate.payments import queries as payment_queries
 from tollgate.payments import service as payments
-from tollgate.payments.rules import CannotAllocate, Chosen
+from tollgate.payments.applying import apply
+from tollgate.payments.gateway import SeenDispute, SeenPayment, SeenRefund
+from tollgate.payments.returns import DISPUTE_RANK, DisputeState, RefundState, later
+from tollgate.payments.rules import CannotAllocate, Chosen, ProviderPaymentState
 from tollgate.reports import invariants
 from tollgate.settings import Settings
 from tollgate.signoff import service as signoff
@@ -92,6 +96,40 @@ ALL_CHECKS = text(
 
 
 @dataclass
+class Card:
+    """A payment at the gateway: refunds and disputes are id → [amount, state]."""
+
+    id: str
+    amount: int
+    at: datetime
+    refunds: dict[str, tuple[int, RefundState]] = field(default_factory=dict)
+    disputes: dict[str, tuple[int, DisputeState]] = field(default_factory=dict)
+
+    @property
+    def stays(self) -> int:
+        """What of it did not go back."""
+        back = sum(amount for amount, state in self.refunds.values() if state is RefundState.SUCCEEDED)
+        back += sum(amount for amount, state in self.disputes.values() if state is DisputeState.LOST)
+        return self.amount - min(self.amount, back)
+
+    def seen(self, currency: str) -> SeenPayment:
+        """As the gateway tells it."""
+        code = currency.lower()
+        return SeenPayment(
+            self.id,
+            self.amount,
+            code,
+            ProviderPaymentState.SUCCEEDED,
+            self.at,
+            refunds=tuple(SeenRefund(id=key, amount=one[0], currency=code, state=one[1], at=self.at) for key, one in self.refunds.items()),
+            disputes=tuple(
+                SeenDispute(id=key, amount=one[0], currency=code, reason="general", state=one[1], at=self.at)
+                for key, one in self.disputes.items()
+            ),
+        )
+
+
+@dataclass
 class Bill:
     """What the model knows of an invoice."""
 
@@ -100,6 +138,11 @@ class Bill:
     payable: int
     state: str = "draft"
     paid: int = 0
+    transferred: int = 0
+    """What of it came by bank transfer."""
+    cards: list[Card] = field(default_factory=list)
+    answers: list[tuple[SeenPayment, ...]] = field(default_factory=list)
+    """What the gateway answered so far."""
 
     @property
     def stands(self) -> bool:
@@ -186,7 +229,13 @@ class Lives(RuleBasedStateMachine):
         self.deals: list[Deal] = []
         self.bills: list[Bill] = []
         self.received = 0
-        self.credit = 0
+        self.by_transfer = 0
+        self.numbers = itertools.count(1)
+
+    @property
+    def credit(self) -> int:
+        """What was received and settles no invoice that stands."""
+        return self.received - sum(bill.paid for bill in self.bills if bill.stands)
 
     @property
     def stages(self) -> list[Stage]:
@@ -248,6 +297,7 @@ class Lives(RuleBasedStateMachine):
             self.anything: 20,
             self.work: 15,
             self.transfer: 12,
+            self.at_gateway: 12,
             self.correct: 15,
             self.create: 3,
             self.activate: 5,
@@ -455,7 +505,6 @@ class Lives(RuleBasedStateMachine):
             slugs = () if bill.stands else (NotCreditable.slug,)
             credit = lambda: billing.credit_invoice(db, finance, bill.id, kind="correction", reason="wrong", settings=self.server)  # noqa: E731
             if self.attempt(credit, *slugs):
-                self.credit += bill.paid
                 self.released(bill, "credited")
         self.compare_now()
 
@@ -487,6 +536,7 @@ class Lives(RuleBasedStateMachine):
         slugs = (CannotAllocate.slug,) if chosen and (named > bill.open or named <= 0) else ()
         if self.attempt(lambda: payments.record_transfer(self.shop.db, self.shop.org.command("finance"), asked), *slugs):
             self.received += minor
+            self.by_transfer += minor
             Lives.done["transfer"] += 1
             left = minor
             for target, most in [(bill, named)] if chosen else self.oldest_first():
@@ -494,9 +544,60 @@ class Lives(RuleBasedStateMachine):
                 if part:
                     left -= part
                     target.paid += part
+                    target.transferred += part
                     target.settle()
-            self.credit += left
         self.compare_now()
+
+    def at_gateway(self) -> None:
+        """Somebody pays on an invoice's page, money goes back, a bank decides; then the gateway is asked, and an old answer comes late."""
+        at_stripe = [bill for bill in self.bills if bill.state != "draft" and self.is_sayable(bill.payable)]
+        if not at_stripe:
+            return
+        bill = self.dice.choice(at_stripe)
+        what = self.dice.choice(("pay", "pay", "refund", "refund", "fail", "dispute", "decide"))
+        if what == "pay" or not bill.cards:
+            what, amount = "pay", self.share(bill.payable + 100, self.dice.choice((3, 10, 10, 12)))
+            bill.cards.append(Card(f"pi_{next(self.numbers)}", amount, self.at))
+        card = self.dice.choice(bill.cards)
+        key = f"{what}_{next(self.numbers)}"
+        if what == "refund":
+            state = self.dice.choice((RefundState.PENDING, RefundState.SUCCEEDED, RefundState.SUCCEEDED))
+            card.refunds[key] = (self.share(card.amount, self.dice.choice((3, 6, 10))), state)
+        elif what == "fail" and card.refunds:
+            which = self.dice.choice(list(card.refunds))
+            card.refunds[which] = (card.refunds[which][0], RefundState.FAILED)
+        elif what == "dispute":
+            card.disputes[key] = (self.share(card.amount, self.dice.choice((5, 10))), DisputeState.OPEN)
+        elif what == "decide" and card.disputes:
+            which = self.dice.choice(list(card.disputes))
+            decided = self.dice.choice((DisputeState.LOST, DisputeState.WON))
+            card.disputes[which] = (card.disputes[which][0], later(DISPUTE_RANK, card.disputes[which][1], decided))
+        Lives.done[f"gateway: {what}"] += 1
+        Lives.steps += 1
+        bill.answers.append(tuple(one.seen(self.shop.currency) for one in bill.cards))
+        self.tell(bill, bill.answers[-1])
+        if self.dice.random() < 0.5:
+            self.tell(bill, self.dice.choice(bill.answers))
+        if bill.stands:
+            bill.paid = bill.transferred + min(bill.payable - bill.transferred, sum(one.stays for one in bill.cards))
+            bill.settle()
+        self.received = sum(one.stays for each in self.bills for one in each.cards) + self.by_transfer
+        self.compare_now()
+
+    def tell(self, bill: Bill, payments: tuple[SeenPayment, ...]) -> None:
+        async def telling() -> None:
+            async with self.shop.db.transaction(self.shop.org.id) as session:
+                invoice = await session.get_one(Invoice, (self.shop.org.id, bill.id))
+                await apply(session, self.shop.org.id, bill.id, answer_of(invoice, payments), payments)
+
+        self.run(telling, check=False)
+
+    def share(self, minor: int, tenths: int) -> int:
+        """A part that the gateway can say."""
+        return max(10, minor * tenths // 100 * 10)
+
+    def is_sayable(self, minor: int) -> bool:
+        return self.shop.currency != "KWD" or minor % 10 == 0
 
     def oldest_first(self) -> list[tuple[Bill, int]]:
         async def order() -> list[UUID]:
@@ -531,9 +632,12 @@ class Lives(RuleBasedStateMachine):
             assert sum(money.minor for money in trial.values()) == 0
             assert trial.get(Account.BANK, Money.zero(self.shop.currency)).minor == self.received
             report = await payment_queries.list_payments(session, org, payment_queries.PaymentsAsked(limit=1000))
-            assert sum(row.amount.minor for row in report) == self.received
-            allocated = sum(part.amount.minor for row in report for part in row.allocations)
-            assert allocated == sum(bill.paid for bill in self.bills)
+            assert sum(row.amount.minor - row.refunded.minor for row in report) == self.received
+            settled = sum(part.amount.minor for row in report for part in row.allocations)
+            assert settled + sum(row.client_credit.minor for row in report) == self.received
+            standing = {bill.id for bill in self.bills if bill.stands}
+            kept = sum(part.amount.minor for row in report for part in row.allocations if part.invoice_id in standing)
+            assert kept == sum(bill.paid for bill in self.bills if bill.stands)
             assert [tuple(row) for row in await session.execute(ALL_CHECKS)] == []
         Lives.reached.update(stage.state for stage in self.stages)
 
@@ -578,6 +682,7 @@ async def test_random_lives(database_url: str, settings: Settings, capsys: Any) 
     with capsys.disabled():
         print(f"\nlives={Lives.lives} steps={Lives.steps} refused={Lives.refused} seed={seed()} done={dict(Lives.done)}")
     assert Lives.reached >= set(State) - {State.CANCELLED}, "the lives must get everywhere"
-    wanted = {event.value for event in EVENTS} | {"void", "credited", "transfer"}
+    odd = {f"gateway: {what}" for what in ("pay", "refund", "fail", "dispute", "decide")}
+    wanted = {event.value for event in EVENTS} | {"void", "credited", "transfer"} | odd
     assert wanted <= set(Lives.done), f"no life did this: {wanted - set(Lives.done)}"
     assert Lives.refused > 0

@@ -118,7 +118,7 @@ async def test_stripe_is_told_when_a_transfer_settles(world: PaidWorld) -> None:
     await record(world, "100.00")
     await world.work()
     theirs = world.at_stripe(invoice)
-    assert (theirs["status"], theirs["amount_paid_off_stripe"]) == ("paid", 12_000)
+    assert (theirs["status"], theirs["pre_payment_credit_notes_amount"], theirs["amount_paid_off_stripe"]) == ("paid", 2_000, 10_000)
     await world.hear(*world.events())
     await world.work()
     after = await world.invoice(invoice.id)

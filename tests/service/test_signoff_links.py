@@ -13,6 +13,7 @@ from sqlalchemy import func, select, text
 from tests.factories import Org, make_organization
 from tests.service.signoff_world import SECRET, World, days, eur, milestone
 from tollgate import audit, clock
+from tollgate.billing.queries import contract_of_invoice_link
 from tollgate.db.database import Database
 from tollgate.db.types import uuid7
 from tollgate.documents import jobs as document_jobs
@@ -256,7 +257,7 @@ async def write(world: World, settings: Settings, name: str) -> tuple[str, str, 
 
 async def test_the_certificate_is_mailed_once_its_pdf_is_there(world: World, settings: Settings, storage: LocalStorage) -> None:
     await world.approved()
-    handlers = {**document_jobs.handlers(storage, {"certificate": jobs.certificate_rendered}), **jobs.handlers()}
+    handlers = {**document_jobs.handlers(storage, {"certificate": jobs.certificate_rendered}), **jobs.handlers(contract_of_invoice_link)}
     await run_jobs(world, "documents.render", "documents.rendered", handlers=handlers)
     rows = await world.mails("signoff/approved_certificate")
     assert [row.contact_id for row in rows] == [world.clara_id]
@@ -446,7 +447,7 @@ async def timers(world: World) -> None:
 
 async def run_jobs(world: World, *kinds: str, handlers: Any = None) -> None:
     """Run what is due of some kinds; other kinds are taken and dropped."""
-    known = handlers or jobs.handlers()
+    known = handlers or jobs.handlers(contract_of_invoice_link)
 
     async def dropped(run: Run, job: Any) -> None:
         return None

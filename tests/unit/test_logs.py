@@ -62,3 +62,13 @@ def test_an_exception_is_struck_out_too(stream: io.StringIO) -> None:
     written = stream.getvalue()
     assert "ValueError" in written
     assert CANARIES[0] not in written and CANARIES[4] not in written
+
+
+def test_what_postgresql_and_sqlalchemy_quote_is_struck_out() -> None:
+    """A refused row stands in the error's detail, a statement's values in its parameters."""
+    said = logs.strike(
+        "IntegrityError: duplicate key value violates unique constraint\nDETAIL:  Key (name)=(Clara Huber) already exists.\n"
+        "[SQL: insert into contact (name) values ($1)]\n[parameters: ('Clara Huber',)]\nafter"
+    )
+    assert "Clara" not in said
+    assert "duplicate key" in said and "insert into contact" in said and said.endswith("after")

@@ -85,7 +85,7 @@ class CallerMiddleware:
         return await self._by_session(cookie) if cookie and len(cookie) <= 200 else None
 
     async def _by_key(self, secret: str) -> Caller | None:
-        async with self._db.directory() as session:
+        async with self._db.looking_up() as session:
             row = (await session.execute(text("select * from access_api_key(:secret)"), {"secret": digest(secret)})).one_or_none()
         if row is None:
             return None
@@ -94,7 +94,7 @@ class CallerMiddleware:
 
     async def _by_session(self, cookie: str) -> Caller | None:
         hashed = digest(cookie)
-        async with self._db.directory() as session:
+        async with self._db.looking_up() as session:
             found = await session.execute(text("select * from access_session(:id, :now)"), {"id": hashed, "now": clock.now()})
             row = found.one_or_none()
         if row is None:

@@ -8,6 +8,7 @@ import ipaddress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from sqlalchemy import text
 
 from tollgate import clock
@@ -32,6 +33,8 @@ class Attempted:
     window_at: datetime
 
 
+log = structlog.get_logger("tollgate.access")
+
 SIGN_IN_EMAIL = Limit("sign-in-email", 10, timedelta(minutes=15))
 SIGN_IN_ADDRESS = Limit("sign-in-address", 50, timedelta(minutes=15))
 
@@ -50,6 +53,7 @@ async def attempt(db: Database, limit: Limit, subject: str, secret_key: str) -> 
         statement = text("select attempt_hit(:bucket, :window_at, :now)")
         hits = (await session.execute(statement, {"bucket": made.bucket, "window_at": made.window_at, "now": now})).scalar_one()
     if hits > limit.most:
+        log.warning("too many attempts", limit=limit.name)
         wait = max(1, int(start + length - now.timestamp()) + 1)
         raise TooManyAttempts(_("Too many attempts. Try again in %(minutes)s minutes", minutes=-(-wait // 60)), retry_after=wait)
     return made

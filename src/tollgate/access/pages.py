@@ -13,6 +13,7 @@ from litestar.params import FromPath, FromQuery
 
 from tollgate.access import limits, queries, service, sessions
 from tollgate.access.callers import Caller, requires
+from tollgate.access.emails import email_or_none
 from tollgate.access.models import ApiKey, Member
 from tollgate.access.rules import NEEDS, Permission, Role
 from tollgate.access.shell import csrf_token_for, shell_for
@@ -22,6 +23,8 @@ from tollgate.errors import Conflict, Invalid, Message, NotAllowed, NotFound, No
 from tollgate.http.commands import client_address, perform_once
 from tollgate.http.problems import headers_of, status_of
 from tollgate.settings import Settings
+from tollgate.web.csrf import CsrfFailed
+from tollgate.web.failures import failure_response
 from tollgate.web.forms import Form, read_form
 from tollgate.web.rendering import page, see_other
 
@@ -98,7 +101,20 @@ async def sign_in_form(request: AnyRequest, next: FromQuery[str] = "/") -> Respo
     return page("access/sign_in.html", form=Form.empty(csrf_token=csrf_token_for(request), values={"next": local_address(next)}))
 
 
-@post("/sign-in", status_code=200)
+def sent_twice(request: AnyRequest, error: CsrfFailed) -> Response[Any]:
+    """The sign-in form pressed twice: the first press has opened a session, under which the form's token is stale.
+
+    Whoever is signed in as the person typed goes on (`typed` is kept only for a form of this server); anything else is a
+    stale form as on any page.
+    """
+    caller: Caller | None = request.scope.get("user")
+    typed = dict(error.typed)
+    if caller is None or email_or_none(typed.get("email", "")) != email_or_none(caller.email):
+        return failure_response(request, error)
+    return see_other(local_address(typed.get("next", "")))
+
+
+@post("/sign-in", status_code=200, exception_handlers={CsrfFailed: sent_twice})
 async def sign_in(request: AnyRequest, db: NamedDependency[Database], settings: NamedDependency[Settings]) -> Response[Any]:
     """Check the password and open a session."""
     form = await read_form(request, csrf_token=csrf_token_for(request))
@@ -127,16 +143,31 @@ async def sign_in(request: AnyRequest, db: NamedDependency[Database], settings: 
     return see_other(local_address(form.raw("next")), cookies=[sessions.session_cookie(settings, opened)])
 
 
-@post("/sign-out", status_code=303)
+def signed_out_already(request: AnyRequest, error: CsrfFailed) -> Response[Any]:
+    """The button pressed twice: the first press has ended the session that the form belonged to, and nothing is left to do."""
+    return failure_response(request, error) if request.scope.get("user") is not None else see_other("/sign-in")
+
+
+@post("/sign-out", status_code=303, exception_handlers={CsrfFailed: signed_out_already})
 async def sign_out(request: AnyRequest, db: NamedDependency[Database], settings: NamedDependency[Settings]) -> Response[None]:
     """Close the session; without one there is nothing to do."""
     caller: Caller | None = request.scope.get("user")
     if caller is not None and caller.session_sha256 is not None:
         await sessions.sign_out(db, caller.session_sha256)
-    return see_other("/sign-in", notice=_("You are signed out"), cookies=[sessions.no_session_cookie(settings)])
+    answer = see_other("/sign-in", notice=_("You are signed out"), cookies=[sessions.no_session_cookie(settings)])
+    # Not "cookies": the links of a client's mails may be open in the same browser.
+    answer.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return answer
 
 
-@post("/organizations", guards=READ, status_code=303)
+def switched_already(request: AnyRequest, error: CsrfFailed) -> Response[Any]:
+    """The button pressed twice: the first press has brought the person there, under a new session."""
+    caller: Caller | None = request.scope.get("user")
+    there = caller is not None and dict(error.typed).get("organization_id") == str(caller.organization_id)
+    return see_other("/") if there else failure_response(request, error)
+
+
+@post("/organizations", guards=READ, status_code=303, exception_handlers={CsrfFailed: switched_already})
 async def switch_organization(
     request: AnyRequest, caller: NamedDependency[Caller], db: NamedDependency[Database], settings: NamedDependency[Settings]
 ) -> Response[None]:
@@ -153,7 +184,7 @@ async def switch_organization(
 
 
 async def _account(request: AnyRequest, db: Database, caller: Caller, form: Form, status: int = 200) -> Response[str]:
-    async with db.directory() as session:
+    async with db.looking_up() as session:
         places = await queries.places(session, caller.identity_id) if caller.identity_id is not None else []
     others = [place for place in places if place.organization_id != caller.organization_id]
     return page(

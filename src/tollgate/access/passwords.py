@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import re
 import secrets
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from pathlib import Path
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -14,6 +17,14 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from tollgate.errors import Message, _
 
 SHORTEST, LONGEST = 10, 200
+CONTEXT_WORDS = frozenset(
+    "account admin administrator billing bonjour changeme client contract finance geheim hallo invoice kennwort letmein login manager"
+    " member milestone passphrase passwort password payment secret stripe tollgate viewer welcome willkommen".split()
+)
+"""What somebody would try first at this program's door; with them the organization's name, and the person's own name and address."""
+_OWN_LETTERS = 6
+"""Letters and digits that a password has besides such words."""
+_BREACHED = Path(__file__).parent / "breached" / "passwords.txt.gz"
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is mistaken for something else when read aloud
 
 _hasher = PasswordHasher()
@@ -59,14 +70,36 @@ def generate() -> str:
 
 
 def weakness(password: str, *near: str) -> Message | None:
-    """Why a new password is refused; None when it will do. `near` are words that it may not repeat (e-mail, name)."""
+    """Why a new password is refused; None when it will do. `near` are words around it: e-mail address, name, organization.
+
+    No rule asks for kinds of characters, and none asks for a change after a while.
+    """
     if len(password) < SHORTEST:
         return _("Use at least %(least)s characters; several words are easy to remember", least=SHORTEST)
     if len(password) > LONGEST:
         return _("Use at most %(most)s characters", most=LONGEST)
     if len(set(password)) < 5:
         return _("Use more than four different characters")
-    plain = password.casefold()
+    plain = unicodedata.normalize("NFC", password).casefold()
     if any(len(word) >= 4 and plain.replace(" ", "") == word.casefold().replace(" ", "") for word in near):
         return _("A password may not be your own name or e-mail address")
+    if _is_mostly(plain, near):
+        return _("These are words that anyone would try here, such as your name or your organization's; add some of your own")
+    if is_breached(plain):
+        return _("This password is on public lists of stolen passwords, which are tried first; use another one")
     return None
+
+
+def is_breached(password: str) -> bool:
+    """Whether a password, in lower case, with or without its spaces, is on the list of published ones."""
+    # Read anew each time: a password is chosen rarely, and the list would take megabytes in every process.
+    known = gzip.decompress(_BREACHED.read_bytes()).decode().split("\n")
+    return not {password, password.replace(" ", "")}.isdisjoint(known)
+
+
+def _is_mostly(plain: str, near: tuple[str, ...]) -> bool:
+    words = CONTEXT_WORDS | {word for text in near for word in re.findall(r"[^\W_]{4,}", text.casefold())}
+    # The longest first, so that "administrator" does not leave "istrator" behind.
+    for word in sorted(words, key=len, reverse=True):
+        plain = plain.replace(word, " ")
+    return sum(map(str.isalnum, plain)) < _OWN_LETTERS

@@ -78,3 +78,9 @@ async def places(session: AsyncSession, identity_id: UUID) -> list[Place]:
     """Every organization that a person is a member of. Runs in a directory session."""
     rows = await session.execute(text("select * from access_organizations(:identity)"), {"identity": identity_id})
     return [Place(row.organization_id, row.member_id, row.organization_name) for row in rows]
+
+
+async def organization_name(session: AsyncSession, organization_id: UUID) -> str:
+    """What the organization is called; a new password may not be made of it."""
+    statement = text("select legal_name from organization where organization_id = :organization_id")
+    return (await session.execute(statement, {"organization_id": organization_id})).scalar_one_or_none() or ""

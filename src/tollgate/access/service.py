@@ -58,8 +58,11 @@ async def create_member(
     Without `password` one is generated and returned once. Raises `Invalid` at /email, /name or /password.
     """
     address, called = normal_email(email), _name(name)
-    if password is not None and (weak := passwords.weakness(password, address, called)) is not None:
-        raise invalid("/password", weak)
+    if password is not None:
+        async with db.reading(command.organization_id) as session:
+            organization = await queries.organization_name(session, command.organization_id)
+        if (weak := passwords.weakness(password, address, called, organization)) is not None:
+            raise invalid("/password", weak)
     chosen = password if password is not None else passwords.generate()
     password_hash = await passwords.hash_password(chosen)
     async with db.transaction(command.organization_id, command) as session:
@@ -195,9 +198,10 @@ async def change_password(db: Database, command: Command, *, current: str, new: 
         member = await queries.member(session, command.organization_id, command.actor_id)
         statement = text("select access_password(:identity)")
         password_hash: str = (await session.execute(statement, {"identity": member.identity_id})).scalar_one()
+        organization = await queries.organization_name(session, command.organization_id)
     if not await passwords.is_right(password_hash, current):
         raise invalid("/current", _("This is not your present password"))
-    if (weak := passwords.weakness(new, member.email, member.name)) is not None:
+    if (weak := passwords.weakness(new, member.email, member.name, organization)) is not None:
         raise invalid("/new", weak)
     new_hash = await passwords.hash_password(new)
     async with db.transaction(command.organization_id, command) as session:
@@ -211,8 +215,12 @@ async def reset_password(db: Database, command: Command, member_id: UUID, passwo
     """
     if command.actor_kind is not ActorKind.OPERATOR:
         raise NotAllowed
-    if password is not None and (weak := passwords.weakness(password)) is not None:
-        raise invalid("/password", weak)
+    if password is not None:
+        async with db.reading(command.organization_id) as session:
+            person = await queries.member(session, command.organization_id, member_id)
+            organization = await queries.organization_name(session, command.organization_id)
+        if (weak := passwords.weakness(password, person.email, person.name, organization)) is not None:
+            raise invalid("/password", weak)
     chosen = password if password is not None else passwords.generate()
     password_hash = await passwords.hash_password(chosen)
     async with db.transaction(command.organization_id, command) as session:

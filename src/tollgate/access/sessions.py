@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from litestar.datastructures import Cookie
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,6 +23,8 @@ from tollgate.db.database import Database
 from tollgate.errors import NotFound, NotSignedIn, _
 from tollgate.settings import Settings
 from tollgate.web.cookies import expired_cookie, host_cookie
+
+log = structlog.get_logger("tollgate.access")
 
 LIFETIME = timedelta(days=14)
 
@@ -65,6 +68,8 @@ async def sign_in(
     person = await _person(db, address)
     right = await passwords.is_right(person.password_hash if person else None, password)
     if not right or person is None or person.organization_id is None or person.member_id is None:
+        because = "unknown address" if person is None else "wrong password" if not right else "no organization"
+        log.warning("sign-in refused", because=because, identity=None if person is None else str(person.identity_id))
         raise WrongCredentials
     rehashed = await passwords.hash_password(password) if passwords.needs_rehash(person.password_hash) else None
     await limits.give_back(db, *counted)
@@ -76,7 +81,7 @@ async def sign_in(
 
 
 async def _person(db: Database, email: str | None) -> _Person | None:
-    async with db.directory() as session:
+    async with db.looking_up() as session:
         rows = await session.execute(text("select * from access_sign_in(:email)"), {"email": email or ""})
         first = rows.first()
     return _Person(first.identity_id, first.password_hash, first.organization_id, first.member_id) if first is not None else None
@@ -86,7 +91,7 @@ async def switch(db: Database, caller: Caller, organization_id: UUID) -> SignedI
     """Go to another organization that the person belongs to, under a new session. Raises `NotFound` for any other."""
     if caller.identity_id is None:
         raise NotSignedIn
-    async with db.directory() as session:
+    async with db.looking_up() as session:
         places = await queries.places(session, caller.identity_id)
     there = next((place for place in places if place.organization_id == organization_id), None)
     if there is None:
@@ -115,6 +120,7 @@ async def _open(session: AsyncSession, identity_id: UUID, organization_id: UUID,
     await queries.member(session, organization_id, member_id, lock=True)
     opened = await _replace(session, identity_id, organization_id, member_id, replaces)
     audit.record(session, "member.signed_in", ("member", member_id))
+    log.info("signed in", how="session", organization=str(organization_id), member=str(member_id))
     return opened
 
 

@@ -88,6 +88,14 @@ class Anchors:
                 broken.append(number)
         return AnchorsChecked(len(lines), tuple(broken))
 
+    def last(self, organization_id: UUID) -> int:
+        """The place in the trail that the newest anchor names, 0 when there is none."""
+        lines = self._lines(organization_id)
+        try:
+            return int(json.loads(lines[-1])["seq"]) if lines else 0
+        except (ValueError, KeyError, TypeError):
+            return 0
+
     def _signature(self, organization_id: UUID, content: dict[str, object]) -> str:
         text = f"{organization_id}|{json.dumps(content, sort_keys=True)}"
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()

@@ -7,6 +7,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import Boolean, CheckConstraint, Date, Index, Integer, Numeric, SmallInteger, String, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tollgate.db.base import Base, Tenant, TenantRow, belongs_to, one_of
@@ -69,6 +70,17 @@ class Invoice(TenantRow, Base):
     stripe_step: Mapped[str] = mapped_column(String(20), server_default="none")
     """How far the hand-over to Stripe has come; `docs/domain.md` lists the words."""
     stripe_problem: Mapped[str | None] = mapped_column(String(500))
+    """What somebody has to look at, in English; readers see it in their language, by its code and facts."""
+    stripe_problem_code: Mapped[str | None] = mapped_column(String(40))
+    stripe_problem_facts: Mapped[dict[str, str] | None] = mapped_column(JSONB)
+    pending_minor: Mapped[minor] = mapped_column(server_default="0")
+    """Bank debits on their way: no money yet, and no reminder either (R14)."""
+    disputed_on: Mapped[date | None] = mapped_column(Date)
+    """Set while a payment of it is disputed: no reminder and no interest."""
+    dispute_reason: Mapped[str | None] = mapped_column(String(60))
+    declined_at: Mapped[datetime | None] = mapped_column(Instant())
+    """When the last payment failed that did: a fact beside the state."""
+    decline_code: Mapped[str | None] = mapped_column(String(60))
     version: Mapped[int] = mapped_column(Integer, server_default="1")
 
     __table_args__ = (
@@ -90,7 +102,11 @@ class Invoice(TenantRow, Base):
             "voided",
             "not_needed",
             "stopped",
+            "below_minimum",
         ),
+        CheckConstraint("pending_minor >= 0", name="pending_not_negative"),
+        CheckConstraint("(disputed_on is null) = (dispute_reason is null)", name="disputed_with_reason"),
+        CheckConstraint("(declined_at is null) = (decline_code is null)", name="declined_with_code"),
         CheckConstraint("gross_minor = net_minor + tax_minor", name="gross_is_net_and_tax"),
         CheckConstraint("amount_due_minor = gross_minor - prepaid_minor + rounding_minor", name="amount_due_adds_up"),
         CheckConstraint("payable_minor = amount_due_minor - retained_minor and payable_minor >= 0", name="payable_adds_up"),

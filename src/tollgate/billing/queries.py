@@ -134,6 +134,16 @@ async def invoice_link(session: AsyncSession, organization_id: UUID, link_id: UU
     return found
 
 
+async def contract_of_invoice_link(session: AsyncSession, organization_id: UUID, link_id: UUID) -> UUID:
+    """The contract that a link's invoice bills."""
+    found = await session.scalars(
+        select(Invoice.contract_id)
+        .join(InvoiceLink, (InvoiceLink.organization_id == Invoice.organization_id) & (InvoiceLink.invoice_id == Invoice.id))
+        .where(InvoiceLink.organization_id == organization_id, InvoiceLink.id == link_id)
+    )
+    return found.one()
+
+
 async def first_opens(session: AsyncSession, organization_id: UUID, invoice_ids: Sequence[UUID]) -> dict[UUID, datetime]:
     """When a client first opened each invoice's page, by any of its links; what nobody opened is left out."""
     rows = await session.execute(

@@ -57,6 +57,7 @@ __all__ = [
     "NumberFormat",
     "PaymentTerms",
     "PriceBasis",
+    "ReminderStop",
     "SeriesFull",
     "Takes",
     "TaxCategory",
@@ -81,6 +82,7 @@ __all__ = [
     "open_amount",
     "price_reduction",
     "reduction_by_amount",
+    "reminder_stop",
     "series_rounding",
     "takes",
     "tax_groups",
@@ -139,6 +141,20 @@ def invoice_state(facts: InvoiceFacts) -> InvoiceState:
     if not open_amount(facts).is_positive:
         return InvoiceState.UNCOLLECTIBLE if facts.written_off.is_positive else InvoiceState.PAID
     return InvoiceState.PARTLY_PAID if facts.paid.is_positive else InvoiceState.ISSUED
+
+
+class ReminderStop(StrEnum):
+    """Why nobody is reminded of an open invoice."""
+
+    PROCESSING = "processing"
+    DISPUTED = "disputed"
+
+
+def reminder_stop(*, pending: Money, disputed: bool) -> ReminderStop | None:
+    """What stops reminders (and, while disputed, interest): a dispute, or a bank debit on its way (R14)."""
+    if disputed:
+        return ReminderStop.DISPUTED
+    return ReminderStop.PROCESSING if pending.is_positive else None
 
 
 def is_overdue(open_: Money, due_on: date, today: date) -> bool:

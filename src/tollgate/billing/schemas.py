@@ -113,6 +113,32 @@ class DocumentBody(Struct, kw_only=True):
     pdf_sha256: str | None
 
 
+class DisputeFlag(Struct, kw_only=True):
+    """A payment of the invoice is disputed: no reminder goes out. `reason` is the provider's word."""
+
+    opened_on: date
+    reason: str
+
+    @classmethod
+    def of(cls, shown: InvoiceShown) -> "DisputeFlag | None":
+        """The JSON shape; None while nothing is disputed."""
+        if shown.disputed_on is None:
+            return None
+        return cls(opened_on=shown.disputed_on, reason=shown.dispute_reason or "")
+
+
+class DeclineFact(Struct, kw_only=True):
+    """The last payment that failed. `code` is the provider's word."""
+
+    at: datetime
+    code: str
+
+    @classmethod
+    def of(cls, shown: InvoiceShown) -> "DeclineFact | None":
+        """The JSON shape; None where none failed."""
+        return None if shown.declined_at is None else cls(at=shown.declined_at, code=shown.decline_code or "")
+
+
 class InvoiceBody(Struct, kw_only=True):
     """An invoice.
 
@@ -147,6 +173,11 @@ class InvoiceBody(Struct, kw_only=True):
     credited: MoneyBody
     written_off: MoneyBody
     open: MoneyBody
+    pending: MoneyBody
+    """Bank debits on their way: not paid yet."""
+    dispute: DisputeFlag | None
+    declined: DeclineFact | None
+    reminders_stopped: Literal["processing", "disputed"] | None
     created_at: datetime
     issued_at: datetime | None
     sent_at: datetime | None
@@ -169,7 +200,16 @@ class InvoiceBody(Struct, kw_only=True):
             state=shown.state.value,
             lines=[LineBody.of(line) for line in shown.lines],
             taxes=[TaxGroupBody.of(group) for group in shown.taxes],
-            stripe=StripeBody(invoice_id=stripe.invoice_id, hosted_url=stripe.hosted_url, step=stripe.step, problem=stripe.problem),
+            stripe=StripeBody(
+                invoice_id=stripe.invoice_id,
+                hosted_url=stripe.hosted_url,
+                step=stripe.step,
+                problem=translate(stripe.problem) if stripe.problem is not None else None,
+            ),
+            pending=MoneyBody.of(shown.pending),
+            dispute=DisputeFlag.of(shown),
+            declined=DeclineFact.of(shown),
+            reminders_stopped=shown.reminders_stopped.value if shown.reminders_stopped is not None else None,
             credit_notes=[CreditNoteLink.of(row) for row in shown.credit_notes],
             document=DocumentBody(pdf_sha256=shown.document_sha256),
         )

@@ -20,6 +20,7 @@ from tollgate.db.command import Command
 from tollgate.db.database import Database, answer, command_of
 from tollgate.db.types import uuid7
 from tollgate.documents import service as documents
+from tollgate.documents.printable import require_printable
 from tollgate.errors import Conflict, _, invalid
 from tollgate.jobs import enqueue
 from tollgate.ledger import rules as ledger_rules
@@ -99,6 +100,7 @@ async def credit_invoice(
         if partial:
             raise invalid("/lines", _("a correction takes every line back in full; leave the lines out"))
         given = required_reason(reason)
+        require_printable("/reason", given)  # It stands on the credit note.
         _require_creditable(locked.invoice)
         invoice = locked.invoice
         lines = await queries.lines_of(session, invoice)

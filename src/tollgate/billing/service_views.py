@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tollgate import clock
 from tollgate.billing import queries
 from tollgate.billing.models import BillingBlock, CreditNote, CreditNoteLine, CreditNoteTax, Invoice, InvoiceLine
-from tollgate.billing.rules import InvoiceState, Line, TaxCategory, TaxGroup, TaxTreatment, is_overdue
+from tollgate.billing.rules import InvoiceState, Line, ReminderStop, TaxCategory, TaxGroup, TaxTreatment, is_overdue, reminder_stop
+from tollgate.billing.stripe_problems import sentence
 from tollgate.contracts.models import Contract, Milestone
 from tollgate.documents.models import Document
-from tollgate.errors import NotFound
+from tollgate.errors import Message, NotFound
 from tollgate.money.amount import Money
 from tollgate.parties.models import Client
 
@@ -54,7 +55,7 @@ class StripeShown:
     invoice_id: str | None
     hosted_url: str | None
     step: str
-    problem: str | None
+    problem: Message | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,12 @@ class InvoiceShown:
     credited: Money
     written_off: Money
     open: Money
+    pending: Money
+    """Bank debits on their way, not counted as paid."""
+    disputed_on: date | None
+    dispute_reason: str | None
+    declined_at: datetime | None
+    decline_code: str | None
     overdue: bool
     days_overdue: int
     created_at: datetime
@@ -101,6 +108,11 @@ class InvoiceShown:
     document_sha256: str | None
     """Of the PDF; None until it is rendered."""
     version: int
+
+    @property
+    def reminders_stopped(self) -> ReminderStop | None:
+        """Why nobody is reminded of it now."""
+        return reminder_stop(pending=self.pending, disputed=self.disputed_on is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +223,11 @@ def _shown(
         credited=Money(invoice.credited_minor, invoice.currency),
         written_off=Money(invoice.written_off_minor, invoice.currency),
         open=open_,
+        pending=Money(invoice.pending_minor, invoice.currency),
+        disputed_on=invoice.disputed_on,
+        dispute_reason=invoice.dispute_reason,
+        declined_at=invoice.declined_at,
+        decline_code=invoice.decline_code,
         overdue=late,
         days_overdue=(today - invoice.due_on).days if late and invoice.due_on is not None else 0,
         created_at=invoice.created_at,
@@ -223,12 +240,19 @@ def _shown(
             invoice_id=invoice.stripe_invoice_id,
             hosted_url=invoice.stripe_hosted_url,
             step=invoice.stripe_step,
-            problem=invoice.stripe_problem,
+            problem=problem_of(invoice),
         ),
         credit_notes=tuple(notes),
         document_sha256=pdf,
         version=invoice.version,
     )
+
+
+def problem_of(invoice: Invoice) -> Message | None:
+    """What somebody has to look at, as a sentence for the reader."""
+    if invoice.stripe_problem is None:
+        return None
+    return sentence(invoice.stripe_problem_code, invoice.stripe_problem_facts, invoice.stripe_problem)
 
 
 def _line_shown(row: InvoiceLine, line: Line) -> LineShown:

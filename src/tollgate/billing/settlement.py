@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import select
@@ -12,6 +15,7 @@ from tollgate.billing import queries
 from tollgate.billing.models import Invoice
 from tollgate.billing.queries import Locked
 from tollgate.billing.rules import InvoiceState, invoice_state
+from tollgate.billing.stripe_problems import StripeProblem
 from tollgate.contracts import service_moves as contracts
 from tollgate.contracts.models import Contract, Milestone
 from tollgate.contracts.rules import Event, MilestoneFacts, Party, State
@@ -91,28 +95,21 @@ async def record_gateway(
     stripe_invoice_id: str | None = None,
     hosted_url: str | None = None,
     step: str | None = None,
-    problem: str | None = None,
+    problem: StripeProblem | Literal[""] | None = None,
 ) -> Invoice:
     """Write what the gateway said. Members left None stay as they are; `problem=""` clears it. Locks the invoice's row only."""
-    organization_id: UUID = session.info["organization_id"]
-    found = await session.execute(
-        select(Invoice)
-        .where(Invoice.organization_id == organization_id, Invoice.id == invoice_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    invoice = found.scalar_one_or_none()
-    if invoice is None:
-        raise NotFound
+    invoice = await _lock_row(session, invoice_id)
     if stripe_invoice_id is not None:
         invoice.stripe_invoice_id = stripe_invoice_id
     if hosted_url is not None:
         invoice.stripe_hosted_url = hosted_url
     about = ("invoice", invoice.id)
-    if problem is not None and problem != (invoice.stripe_problem or ""):
-        invoice.stripe_problem = problem[:500] or None
-        if problem:
-            audit.record(session, "invoice.stopped_at_stripe", about, contract_id=invoice.contract_id, reason=problem[:500])
+    if problem == "":
+        invoice.stripe_problem = invoice.stripe_problem_code = invoice.stripe_problem_facts = None
+    elif problem is not None and problem.english != invoice.stripe_problem:
+        invoice.stripe_problem, invoice.stripe_problem_code = problem.english, problem.code
+        invoice.stripe_problem_facts = dict(problem.facts)
+        audit.record(session, "invoice.stopped_at_stripe", about, contract_id=invoice.contract_id, reason=problem.english)
     if step is not None and step != invoice.stripe_step:
         invoice.stripe_step = step
         if step == "sent":
@@ -125,6 +122,51 @@ async def record_gateway(
                 step=step,
             )
     await session.flush()
+    return invoice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """What is known of an invoice's payments beside the money: on its way, disputed, declined. Facts, no state of their own."""
+
+    pending_minor: int = 0
+    disputed_on: date | None = None
+    dispute_reason: str | None = None
+    declined_at: datetime | None = None
+    decline_code: str | None = None
+
+
+async def record_signals(session: AsyncSession, invoice_id: UUID, signals: Signals) -> Invoice:
+    """Write what payments found out, and what of it is news to the audit trail. Locks the invoice's row only."""
+    invoice = await _lock_row(session, invoice_id)
+    about, contract_id = ("invoice", invoice.id), invoice.contract_id
+    if signals.pending_minor > invoice.pending_minor:
+        amount = Money(signals.pending_minor, invoice.currency).decimal_string()
+        audit.record(session, "invoice.payment_pending", about, contract_id=contract_id, amount=amount, currency=invoice.currency)
+    if signals.declined_at is not None and signals.declined_at != invoice.declined_at:
+        audit.record(session, "invoice.payment_declined", about, contract_id=contract_id, code=signals.decline_code or "")
+    if signals.disputed_on is not None and invoice.disputed_on is None:
+        audit.record(session, "invoice.disputed", about, contract_id=contract_id, reason=signals.dispute_reason or "")
+    if signals.disputed_on is None and invoice.disputed_on is not None:
+        audit.record(session, "invoice.dispute_ended", about, contract_id=contract_id)
+    invoice.pending_minor = signals.pending_minor
+    invoice.disputed_on, invoice.dispute_reason = signals.disputed_on, signals.dispute_reason
+    invoice.declined_at, invoice.decline_code = signals.declined_at, signals.decline_code
+    await session.flush()
+    return invoice
+
+
+async def _lock_row(session: AsyncSession, invoice_id: UUID) -> Invoice:
+    organization_id: UUID = session.info["organization_id"]
+    found = await session.execute(
+        select(Invoice)
+        .where(Invoice.organization_id == organization_id, Invoice.id == invoice_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    invoice = found.scalar_one_or_none()
+    if invoice is None:
+        raise NotFound
     return invoice
 
 

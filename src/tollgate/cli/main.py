@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
@@ -15,11 +16,11 @@ from alembic.util import CommandError
 
 from tollgate import __version__, logs
 from tollgate.app import Services
-from tollgate.cli import checking, creating, demo, doctor, exporting, runtime, serving
+from tollgate.cli import backup, checking, creating, demo, doctor, doctor_machine, exporting, outbox, restore, runtime, serving
 from tollgate.db import migrating
 from tollgate.db.embedded import EmbeddedServer
+from tollgate.db.outages import is_outage
 from tollgate.errors import TollgateError
-from tollgate.http.problems import is_outage
 from tollgate.settings import Settings
 
 Command = Callable[[argparse.Namespace, Settings], int]
@@ -41,12 +42,17 @@ def build_parser() -> argparse.ArgumentParser:
     serve = command("serve", run_serve, "Serve the pages and the API.")
     serve.add_argument("--host")
     serve.add_argument("--port", type=int)
-    command("worker", run_worker, "Do the jobs: documents, mails, Stripe, reminders.")
+    worker = command("worker", run_worker, "Do the jobs: documents, mails, Stripe, reminders.")
+    worker.add_argument("--host", help="where the figures are shown (with --port)")
+    worker.add_argument("--port", type=int, help="show this worker's /health/live and /metrics there")
     migrate = command("migrate", run_migrate, "Bring the database to this release's schema.")
     migrate.add_argument("--check", action="store_true", help="only say whether models and migrated schema agree")
     command("check", run_check, "Check every money invariant and the audit trail on live data.")
-    command("doctor", run_doctor, "Say whether this installation is set up right.")
+    doctor.add_arguments(command("doctor", doctor.run, "Say whether this installation is set up right."))
     exporting.add_arguments(command("export", run_export, "Write a report to a file."))
+    backup.add_arguments(command("backup", backup.run, "Write database and files into one file, while the server runs."))
+    restore.add_arguments(command("restore", restore.run, "Restore a backup into an empty place; nothing is sent until it is confirmed."))
+    outbox.add_arguments(command("outbox", run_outbox, "Say which jobs and mails wait, and let them go after a restore."))
     creating.add_arguments(lambda name, does, says: command(name, run_creating(does), says))
     return parser
 
@@ -55,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exit code 0 when it worked, 1 when something was refused, 2 for wrong usage."""
     options = build_parser().parse_args(arguments)
     try:
-        settings = Settings.from_environment(data=runtime.data_folder(options.data))
+        settings = _settings(options)
         logs.configure(settings.log_level)
         code = options.does(options, settings)
     except TollgateError as error:
@@ -79,6 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         code = 1
     sys.exit(code)
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    data = runtime.data_folder(options.data)
+    if options.command != "doctor":
+        return Settings.from_environment(data=data)
+    # What cannot be read is a finding there, and no reason to end.
+    settings, options.refused_lines, options.refused = doctor_machine.read_settings(os.environ, data)
+    return settings
 
 
 def run_serve(options: argparse.Namespace, settings: Settings) -> int:
@@ -109,7 +124,12 @@ def run_worker(options: argparse.Namespace, settings: Settings) -> int:
         stop = asyncio.Event()
         async with runtime.services(ready) as shared, runtime.keeping(server):
             with runtime.stop_on_signals(stop):
-                async with serving.worker(shared):
+                async with AsyncExitStack() as stack:
+                    if options.port is not None:
+                        sock = serving.listen(options.host or ready.host, options.port)
+                        await stack.enter_async_context(serving.figures(ready, shared, sock))
+                        print(f"Figures at http://{options.host or ready.host}:{sock.getsockname()[1]}/metrics", flush=True)
+                    await stack.enter_async_context(serving.worker(shared))
                     print("Tollgate's worker runs", flush=True)
                     await stop.wait()
 
@@ -145,6 +165,18 @@ def run_check(options: argparse.Namespace, settings: Settings) -> int:
         return 0 if asyncio.run(work(ready)) else 1
 
 
+def run_outbox(options: argparse.Namespace, settings: Settings) -> int:
+    """Show or release."""
+
+    async def work(ready: Settings) -> None:
+        async with runtime.services(ready) as shared:
+            await outbox.run(shared, options)
+
+    with runtime.database(settings) as (ready, _server):
+        asyncio.run(work(ready))
+    return 0
+
+
 def run_export(options: argparse.Namespace, settings: Settings) -> int:
     """Stream the report."""
 
@@ -155,19 +187,6 @@ def run_export(options: argparse.Namespace, settings: Settings) -> int:
     with runtime.database(settings) as (ready, _server):
         asyncio.run(work(ready))
     return 0
-
-
-def run_doctor(options: argparse.Namespace, settings: Settings) -> int:
-    """Exit code 0 when nothing is wrong."""
-
-    async def work(ready: Settings, embedded_in: Path | None) -> list[doctor.Line]:
-        return [line async for line in doctor.examine(ready, embedded_in=embedded_in)]
-
-    with runtime.database(settings) as (ready, server):
-        lines = asyncio.run(work(ready, server.socket_folder if server is not None else None))
-    for line in lines:
-        print(f"{line.verdict:<6} {line.subject:<20} {line.says}")
-    return 1 if any(line.verdict == "wrong" for line in lines) else 0
 
 
 def run_creating(does: Callable[[Services, argparse.Namespace], Coroutine[Any, Any, dict[str, object]]]) -> Command:

@@ -33,11 +33,16 @@ def database(settings: Settings, *, migrate_embedded: bool = True) -> Iterator[t
     server = ensure_running(settings.data)
     try:
         owner = server.url("tollgate_owner")
-        if migrate_embedded:
+        if migrate_embedded and not asyncio.run(_is_of_newer_release(owner)):
             migrating.upgrade(owner)
         yield settings.with_(database_url=server.url("tollgate_app"), database_owner_url=owner), server
     finally:
         server.stop()
+
+
+async def _is_of_newer_release(owner_url: str) -> bool:
+    found = await migrating.revision_of(owner_url)
+    return found is not None and not migrating.knows(found)
 
 
 def driver_url(url: str | None) -> str | None:
@@ -50,10 +55,16 @@ def driver_url(url: str | None) -> str | None:
 
 @asynccontextmanager
 async def services(settings: Settings) -> AsyncIterator[Services]:
-    """The services of one command, closed at its end. Refuses a schema of another release."""
+    """The services of one command, closed at its end.
+
+    A schema of before is refused. A newer one is worked on: migrations only add, so that the release of before runs until it is
+    replaced (`docs/decisions/0018-migrations-only-add.md`).
+    """
     assert settings.database_url is not None
     found = await migrating.revision_of(settings.database_url)
-    if found != migrating.newest_revision():
+    if found is not None and not migrating.knows(found):
+        log.warning("the schema is of a newer release", found=found, ours=migrating.newest_revision())
+    elif found != migrating.newest_revision():
         raise Unavailable(
             _(
                 "The database is at revision %(found)s and this release needs %(needed)s: run `tollgate migrate`",

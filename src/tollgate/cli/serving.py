@@ -11,9 +11,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import uvicorn
+from litestar import Litestar
 
 from tollgate import clock
-from tollgate.app import Services, create_app
+from tollgate.app import Services, create_app, create_figures
 from tollgate.errors import Unavailable, _
 from tollgate.jobs import periodic
 from tollgate.jobs.worker import Worker
@@ -54,8 +55,22 @@ def listen(host: str, port: int, *, or_next: bool = False) -> socket.socket:
 @asynccontextmanager
 async def web(settings: Settings, shared: Services, sock: socket.socket) -> AsyncIterator[None]:
     """The web server, serving while the context is open."""
+    async with serve(create_app(settings, shared), settings, sock):
+        yield
+
+
+@asynccontextmanager
+async def figures(settings: Settings, shared: Services, sock: socket.socket) -> AsyncIterator[None]:
+    """A worker's own figures and nothing else, at the same addresses as the web server's."""
+    async with serve(create_figures(settings, shared), settings, sock):
+        yield
+
+
+@asynccontextmanager
+async def serve(app: Litestar, settings: Settings, sock: socket.socket) -> AsyncIterator[None]:
+    """An application on a bound socket, while the context is open."""
     config = uvicorn.Config(
-        create_app(settings, shared),
+        app,
         log_config=None,
         access_log=False,
         lifespan="on",

@@ -28,6 +28,7 @@ from tollgate.errors import NotFound, _, invalid
 from tollgate.files.storage import Storage
 from tollgate.http.bodies import MOST_ITEMS, ListBody, clean, decode_cursor, etag, instant_key, page_of, version_asked
 from tollgate.http.commands import perform
+from tollgate.http.describing import takes
 from tollgate.http.uploads import MOST_BYTES, Upload, is_multipart, read_json, read_multipart
 from tollgate.web.downloads import attachment
 
@@ -130,6 +131,7 @@ async def delete_contract(
     guards=MANAGE,
     status_code=200,
     request_max_body_size=MOST_BYTES,
+    opt=takes(json=ActivationRequest, form={"file": "binary", "agreed_on": "date", "agreed_by": ""}),
 )
 async def activate_contract(
     contract_id: FromPath[UUID],
@@ -205,7 +207,13 @@ async def cancel_milestone(
     return await perform(verb, lambda found: show_milestone(db, caller, found), headers=tag)
 
 
-@post("/milestones/{milestone_id:uuid}/deliverables", operation_id="AddDeliverable", guards=MANAGE, request_max_body_size=MOST_BYTES)
+@post(
+    "/milestones/{milestone_id:uuid}/deliverables",
+    operation_id="AddDeliverable",
+    guards=MANAGE,
+    request_max_body_size=MOST_BYTES,
+    opt=takes(json=LinkOrNoteRequest, form={"file": "binary", "title": ""}),
+)
 async def add_deliverable(
     milestone_id: FromPath[UUID],
     request: Request[Any, Any, Any],

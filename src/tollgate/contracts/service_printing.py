@@ -30,10 +30,14 @@ def printing_problems(contract: Contract, milestones: Sequence[Milestone], selle
 
 
 def party_printing_problems(seller: Organization, client: Client) -> list[FieldError]:
-    """The same for the parties alone: their names and addresses can change after the contract was agreed."""
+    """The same for the parties alone: their names, addresses and numbers can change after the contract was agreed."""
     asked = []
     for at, party in (("/seller", seller), ("/buyer", client)):
         asked.append(printing_problem(f"{at}/legal_name", party.legal_name))
         for name in ("line1", "line2", "postal_code", "city", "region"):
             asked.append(printing_problem(f"{at}/address/{name}", getattr(party, name)))
+        asked.append(printing_problem(f"{at}/tax_id", party.tax_id))
+    for name in ("registration_number", "email", "phone", "website"):
+        asked.append(printing_problem(f"/seller/{name}", getattr(seller, name)))
+    asked.append(printing_problem("/seller/bank_account/bank_name", seller.bank_name))
     return [problem for problem in asked if problem is not None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,16 @@ from tollgate.db.command import Answer, Command, IdempotencyKey, KeyReused, Repl
 BeforeCommit = Callable[[AsyncSession], Awaitable[None]]
 
 _SET_TENANT = text("select set_config('tollgate.organization_id', :organization_id, true)")
+_SET_TENANT_TO_WRITE = text(
+    "select set_config('tollgate.organization_id', :organization_id, true),"
+    " set_config('idle_in_transaction_session_timeout', :idle_milliseconds, true)"
+)
+_LOOKING_UP = text("select set_config('tollgate.organization_id', '', true), set_config('transaction_read_only', 'on', true)")
 _READ_ONLY = text("set transaction isolation level repeatable read, read only")
+
+
+MOST_IDLE = timedelta(seconds=60)
+"""So long a writing transaction may wait for its own process: one that is frozen must not hold its locks for longer than its leases."""
 
 
 class Database:
@@ -30,7 +40,10 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10, **options: Any) -> None:
         self.url = url
-        self.engine: AsyncEngine = create_async_engine(url, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, **options)
+        self.most_idle = MOST_IDLE
+        # What a failing statement was given is somebody's name or address, and its error is logged.
+        options = {"pool_size": pool_size, "max_overflow": 10, "pool_pre_ping": True, "hide_parameters": True, **options}
+        self.engine: AsyncEngine = create_async_engine(url, **options)
 
     @asynccontextmanager
     async def transaction(self, organization_id: UUID, command: Command | None = None) -> AsyncIterator[AsyncSession]:
@@ -41,7 +54,8 @@ class Database:
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
             session.info["organization_id"] = organization_id
             session.info["command"] = command
-            await session.execute(_SET_TENANT, {"organization_id": str(organization_id)})
+            idle = str(int(self.most_idle.total_seconds() * 1000))
+            await session.execute(_SET_TENANT_TO_WRITE, {"organization_id": str(organization_id), "idle_milliseconds": idle})
             if command is not None and command.key is not None:
                 await _take_key(session, command)
             yield session
@@ -63,6 +77,13 @@ class Database:
         """A session without a tenant, for the narrow functions over the directory tables (routing only)."""
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
             await session.execute(_SET_TENANT, {"organization_id": ""})
+            yield session
+
+    @asynccontextmanager
+    async def looking_up(self) -> AsyncIterator[AsyncSession]:
+        """`directory` for the functions that only look something up: who is calling, above all. Read-only, like every GET."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            await session.execute(_LOOKING_UP)
             yield session
 
     async def close(self) -> None:

@@ -51,6 +51,11 @@ def newest_revision() -> str:
     return head
 
 
+def knows(revision: str) -> bool:
+    """Whether a revision is one of this release's: an unknown one is a newer release's."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(configuration("postgresql+asyncpg://")).walk_revisions()}
+
+
 async def revision_of(url: str) -> str | None:
     """The revision a database is at; None when it was never migrated."""
     engine = create_async_engine(url)

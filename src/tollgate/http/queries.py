@@ -14,10 +14,15 @@ API = "/api/v1/"
 
 
 def refuse_unknown(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """A guard for the whole application. Raises `Invalid` naming each parameter that the call does not take."""
+    """A guard for the whole application. Raises `Invalid` naming each parameter that the call does not take, or that comes twice."""
     if not connection.url.path.startswith(API):
         return
-    unknown = sorted(set(connection.query_params) - known_parameters(handler))
+    names = [name for name, _value in connection.query_params.multi_items()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        # Of two values a proxy, a filter and we might each believe another one.
+        raise Invalid(errors=[FieldError(f"/{name}", _("This parameter came twice")) for name in twice])
+    unknown = sorted(set(names) - known_parameters(handler))
     if unknown:
         raise Invalid(errors=[FieldError(f"/{name}", _("This parameter is not known here")) for name in unknown])
 

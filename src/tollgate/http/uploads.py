@@ -11,6 +11,7 @@ import msgspec
 from litestar import Request
 
 from tollgate.errors import FieldError, Invalid, _, invalid
+from tollgate.http.problems import Problem
 
 T = TypeVar("T")
 
@@ -62,13 +63,17 @@ async def read_multipart(request: Request[Any, Any, Any], *, known: Collection[s
 
 async def read_json(request: Request[Any, Any, Any], kind: type[T]) -> T:
     """The JSON body as `kind`; an empty body is `{}`. Raises `Invalid` with the pointer of what does not fit."""
-    body = await request.body()
+    return decode_json(await request.body() or b"{}", kind)
+
+
+def decode_json(body: bytes, kind: type[T]) -> T:
+    """JSON as `kind`. Raises `Invalid` with the pointer of what does not fit, `Problem` (400) for what is no JSON in UTF-8."""
     try:
-        return msgspec.json.decode(body or b"{}", type=kind)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
-    except msgspec.DecodeError:
-        raise Invalid(_("The body cannot be read as what its media type says")) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Problem(400, "malformed", _("The body cannot be read as what its media type says")) from None
 
 
 def _invalid(message: str) -> Invalid:

@@ -1,11 +1,11 @@
-"""The job table: the outbox itself. Ids and kinds only, never personal data; outside row-level security."""
+"""The job table: the outbox itself, and its hold. Ids and kinds only, never personal data; outside row-level security."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, Integer, String, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Index, Integer, String, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -41,3 +41,16 @@ class JobRow(Base):
         Index("ix_job_state_run_at", "state", "run_at"),
         Index("uq_job_dedupe", "organization_id", "kind", "dedupe", unique=True, postgresql_where=text("state = 'ready'")),
     )
+
+
+class OutboxHold(Base):
+    """The last hold of the outbox; it stands while `released_at` is empty. At most one row, written by a restore."""
+
+    __tablename__ = "outbox_hold"
+
+    one: Mapped[bool] = mapped_column(Boolean, primary_key=True, server_default=text("true"))
+    held_at: Mapped[at]
+    backup_made_at: Mapped[at]
+    released_at: Mapped[datetime | None] = mapped_column(Instant())
+
+    __table_args__ = (CheckConstraint("one", name="one_row"),)

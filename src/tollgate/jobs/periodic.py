@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from tollgate import clock
 from tollgate.db import directory
 from tollgate.db.database import Database
+from tollgate.db.outages import is_outage
 from tollgate.jobs.service import Job, enqueue
 from tollgate.jobs.worker import Handler, Run
 
@@ -77,7 +77,9 @@ async def run_forever(db: Database, wanted: Sequence[Periodic], stop: asyncio.Ev
     while not stop.is_set():
         try:
             await ask_for_next(db, wanted)
-        except (OSError, DBAPIError) as error:
+        except Exception as error:
+            if not is_outage(error):
+                raise
             log.warning("database unavailable", error=type(error).__name__)
         try:
             await asyncio.wait_for(stop.wait(), every_seconds)

@@ -13,20 +13,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
 import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate import clock
 from tollgate.db.command import Command
 from tollgate.db.database import Database
+from tollgate.db.outages import is_outage
 from tollgate.errors import Unavailable
 from tollgate.jobs.service import Job
+from tollgate.logs import strike
 
 log = structlog.get_logger("tollgate.jobs")
 
@@ -57,6 +58,13 @@ class Run:
     finished: bool = field(default=False)
 
     @asynccontextmanager
+    async def step(self) -> AsyncIterator[AsyncSession]:
+        """A transaction on the way, with the job still to be finished. Raises `LeaseLost`: a late step could undo a newer one."""
+        async with self.db.transaction(self.organization_id, Command.system(self.organization_id)) as session:
+            await _extend(session, self)
+            yield session
+
+    @asynccontextmanager
     async def record(self) -> AsyncIterator[AsyncSession]:
         """The transaction that records the job's outcome and finishes it. Raises `LeaseLost`."""
         async with self.db.transaction(self.organization_id, Command.system(self.organization_id)) as session:
@@ -69,11 +77,30 @@ class Run:
 Handler = Callable[[Run, Any], Awaitable[None]]
 
 
+class Watcher(Protocol):
+    """Who counts what a worker does."""
+
+    def attempted(self, kind: str, outcome: str, seconds: float) -> None:
+        """One attempt ended: done, outage, fault or lease_lost."""
+
+    def looked(self) -> None:
+        """A round was made."""
+
+
 class Worker:
     """Runs jobs until stopped. Several may run, in any number of processes."""
 
-    def __init__(self, db: Database, handlers: Mapping[type[Job], Handler], *, concurrency: int = 4, poll_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        db: Database,
+        handlers: Mapping[type[Job], Handler],
+        *,
+        concurrency: int = 4,
+        poll_seconds: float = 1.0,
+        watcher: Watcher | None = None,
+    ) -> None:
         self.db = db
+        self.watcher = watcher
         self.kinds = {kind.kind: (kind, handler) for kind, handler in handlers.items()}
         self.concurrency = concurrency
         self.poll_seconds = poll_seconds
@@ -90,11 +117,15 @@ class Worker:
                 self._wake.clear()
                 try:
                     found = await self._fill(running)
-                except (OSError, DBAPIError) as error:
+                except Exception as error:
+                    if not is_outage(error):
+                        raise
                     # The database went away: wait and try again, it is restarted more often than it is lost.
                     log.warning("database unavailable", error=type(error).__name__)
                     found = 0
                 self.last_round_at = clock.now()
+                if self.watcher is not None:
+                    self.watcher.looked()
                 if not found:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), self.poll_seconds)
@@ -152,6 +183,7 @@ class Worker:
         run = Run(self.db, row.id, row.organization_id, row.fence, row.attempts, row.attempts >= row.max_attempts)
         with structlog.contextvars.bound_contextvars(job=str(row.id), kind=row.kind, organization=str(row.organization_id)):
             beating = asyncio.create_task(self._beat(run))
+            began, outcome = clock.ticks(), "done"
             try:
                 kind, handler = self.kinds[row.kind]
                 job = msgspec.convert({**row.arguments, "organization_id": row.organization_id}, kind, strict=False)
@@ -160,10 +192,14 @@ class Worker:
                     async with run.record():
                         pass
             except LeaseLost:
+                outcome = "lease_lost"
                 log.warning("lease lost")
             except Exception as error:  # Every failure of a handler, bugs too, must end in a retry or a visible dead job.
+                outcome = "outage" if _passes(error) else "fault"
                 await self._failed(run, error)
             finally:
+                if self.watcher is not None:
+                    self.watcher.attempted(row.kind, outcome, clock.ticks() - began)
                 beating.cancel()
                 await asyncio.wait([beating])
 
@@ -171,23 +207,33 @@ class Worker:
         """Hold the lease while the handler waits for somebody slow. A frozen process does not beat, and loses it."""
         while True:
             await asyncio.sleep(LEASE.total_seconds() / 3)
-            with contextlib.suppress(OSError, DBAPIError):
+            try:
                 async with self.db.directory() as session:
-                    await session.execute(
-                        text("select job_extend(:id, :fence, :until)"), {"id": run.job_id, "fence": run.fence, "until": clock.now() + LEASE}
-                    )
+                    await _extend(session, run)
+            except LeaseLost:
+                return
+            except Exception as error:
+                if not is_outage(error):
+                    raise
 
     async def _failed(self, run: Run, error: Exception) -> None:
         delay = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 4 ** min(run.attempt - 1, 10))
-        outage = isinstance(error, TryLater | Unavailable)
+        outage = _passes(error)
         run_at = clock.now() + timedelta(seconds=delay * random.uniform(0.8, 1.2))
-        described = f"{type(error).__name__}: {error}"[:500]
+        described = strike(f"{type(error).__name__}: {error}")[:500]
         log.warning("job failed", attempt=run.attempt, error=described, exc_info=not outage)
-        async with self.db.directory() as session:
-            await session.execute(
-                text("select job_fail(:id, :fence, :error, :run_at, :fault)"),
-                {"id": run.job_id, "fence": run.fence, "error": described, "run_at": run_at, "fault": not outage},
-            )
+        failure = {"id": run.job_id, "fence": run.fence, "error": described, "run_at": run_at, "fault": not outage}
+        # What failed because the database went away can be written down when it is back; else the job waits for its lease to end,
+        # and the next worker takes this one for dead of it.
+        for _patience in range(int(LEASE.total_seconds() / self.poll_seconds)):
+            try:
+                async with self.db.directory() as session:
+                    await session.execute(text("select job_fail(:id, :fence, :error, :run_at, :fault)"), failure)
+                return
+            except Exception as lost:
+                if not is_outage(lost) or self._stopping.is_set():
+                    raise
+                await asyncio.sleep(self.poll_seconds)
 
     async def _listen(self) -> None:
         """Wake early on NOTIFY; polling finds what a lost notification leaves."""
@@ -200,8 +246,23 @@ class Worker:
                     driver.add_termination_listener(lambda *_, closed=closed: closed.set())
                     await driver.add_listener(CHANNEL, lambda *_: self._wake.set())
                     await closed.wait()
-            except (OSError, DBAPIError):
+            except Exception as error:
+                # The driver speaks here itself, in errors of its own. Whatever it is: nobody else would listen again.
+                if not is_outage(error):
+                    log.warning("listening again", error=type(error).__name__, exc_info=True)
                 await asyncio.sleep(self.poll_seconds)
+
+
+def _passes(error: Exception) -> bool:
+    """Whether the world failed, not the job."""
+    return isinstance(error, TryLater | Unavailable) or is_outage(error)
+
+
+async def _extend(session: AsyncSession, run: Run) -> None:
+    until = clock.now() + LEASE
+    held = await session.execute(text("select job_extend(:id, :fence, :until)"), {"id": run.job_id, "fence": run.fence, "until": until})
+    if not held.scalar_one():
+        raise LeaseLost(str(run.job_id))
 
 
 async def _finish(session: AsyncSession, run: Run) -> None:

@@ -154,8 +154,18 @@ def refunded(*, from_allocated: Money, from_client_credit: Money) -> Postings:
     return payment_reversed(allocated=from_allocated, client_credit=from_client_credit)
 
 
+def dispute_lost(*, from_allocated: Money, from_client_credit: Money) -> Postings:
+    """A disputed payment that the bank gave back to the payer: as if it had been refunded."""
+    return payment_reversed(allocated=from_allocated, client_credit=from_client_credit)
+
+
+def returned(amount: Money) -> Postings:
+    """Money that had gone back is here again (a refund failed, a lost dispute was won late): bank to client credit."""
+    return received(allocated=Money.zero(amount.currency), client_credit=amount)
+
+
 def credit_applied(amount: Money) -> Postings:
-    """Client credit settles an invoice; never by itself, always because somebody said so."""
+    """Client credit settles an invoice: because somebody said so, or because it was paid for that very invoice, which is open again."""
     return _entry((Account.CLIENT_CREDIT, amount), (Account.RECEIVABLE, -amount))
 
 

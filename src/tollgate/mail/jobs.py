@@ -10,7 +10,6 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate import clock
-from tollgate.db.command import Command
 from tollgate.errors import NotFound
 from tollgate.files.storage import Storage
 from tollgate.jobs import Job
@@ -59,7 +58,7 @@ def handlers(
                 await _write(session, row, "refused", str(refusal))
             return
         except Exception as error:  # Noted on the row whatever it was, so that the waiting mail says why; then retried.
-            async with run.db.transaction(run.organization_id) as session:
+            async with run.step() as session:
                 await _write(session, row, "waiting", str(error)[:500])
             raise
         async with run.record() as session:
@@ -68,7 +67,7 @@ def handlers(
                 await accepted[row.template](session, row)
 
     async def _claim(run: Run, job: SendMail) -> tuple[MailMessage, Composed | None]:
-        async with run.db.transaction(run.organization_id, Command.system(run.organization_id)) as session:
+        async with run.step() as session:
             row = await session.get(MailMessage, (run.organization_id, job.mail_id))
             if row is None:
                 raise NotFound

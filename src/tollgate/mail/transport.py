@@ -83,6 +83,30 @@ class SmtpTransport:
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise Unavailable(_("The mail server cannot be reached")) from error
 
+    async def greet(self, seconds: float) -> str:
+        """Connect, encrypt and sign in as for a mail, and send none. Why the server does not let us in, empty when it does.
+
+        Raises `Unavailable` when nobody answers; the reason is in its facts.
+        """
+        client = aiosmtplib.SMTP(
+            hostname=self.host,
+            port=self.port,
+            username=self.user,
+            password=self.password,
+            use_tls=self.tls,
+            start_tls=None if self.tls else self.start_tls,
+            timeout=seconds,
+        )
+        try:
+            async with client:
+                return ""
+        except (aiosmtplib.SMTPResponseException, ValueError) as error:
+            return f"refuses: {error}"[:200]
+        except (aiosmtplib.SMTPConnectError, aiosmtplib.SMTPTimeoutError, OSError, TimeoutError) as error:
+            raise Unavailable(_("The mail server cannot be reached"), reason=str(error)[:200]) from error
+        except aiosmtplib.SMTPException as error:
+            return f"refuses: {error}"[:200]
+
 
 def _for_good(code: int) -> bool:
     return 500 <= code <= 599 and code not in SETUP_CODES

@@ -85,7 +85,7 @@ class Gateways:
         if endpoint is None:
             first = await self._first_organization() if self.settings.stripe_secret_key else None
             return None if first is None else self._of_environment(first)
-        async with self.db.directory() as session:
+        async with self.db.looking_up() as session:
             found = await session.execute(text("select gateway_endpoint_of(:endpoint)"), {"endpoint": endpoint})
             organization_id: UUID | None = found.scalar_one_or_none()
         if organization_id is None:
@@ -99,7 +99,7 @@ class Gateways:
         return bool(self.settings.stripe_secret_key) and organization_id == await self._first_organization()
 
     async def _first_organization(self) -> UUID | None:
-        async with self.db.directory() as session:
+        async with self.db.looking_up() as session:
             return await first_organization(session)
 
     def _of_environment(self, organization_id: UUID) -> Connected:

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Protocol
 
 from tollgate.jobs.worker import TryLater
+from tollgate.payments.returns import AttemptState, DisputeState, RefundState
 from tollgate.payments.rules import ProviderInvoice, ProviderInvoiceState, ProviderPaymentState
 
 
@@ -95,7 +96,17 @@ class MarkPaidElsewhere:
     provider_invoice_id: str
 
 
-Order = EnsureCustomer | OpenDraft | AddLine | Finalize | Send | Withdraw | MarkPaidElsewhere
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskLess:
+    """A part of the money came another way: a credit note over that part, so that only the rest is asked for there (R22)."""
+
+    provider_invoice_id: str
+    amount: int
+    memo: str
+    step: str
+
+
+Order = EnsureCustomer | OpenDraft | AddLine | Finalize | Send | Withdraw | MarkPaidElsewhere | AskLess
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +124,54 @@ class SeenInvoice:
         return self.facts.state
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenAttempt:
+    """A try to pay: a bank debit that takes days, or a charge that failed."""
+
+    id: str
+    amount: int
+    currency: str
+    state: AttemptState
+    at: datetime
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenRefund:
+    """Money sent back, or on its way back."""
+
+    id: str
+    amount: int
+    currency: str
+    state: RefundState
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenDispute:
+    """A charge that the payer's bank questions."""
+
+    id: str
+    amount: int
+    currency: str
+    reason: str
+    state: DisputeState
+    at: datetime
+    respond_by: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class SeenPayment:
-    """One payment of an invoice, keyed by the gateway's payment object."""
+    """One payment of an invoice, keyed by the gateway's payment object, with all that became of it."""
 
     payment_id: str
     amount: int
     currency: str
     state: ProviderPaymentState
     paid_at: datetime | None
+    attempts: tuple[SeenAttempt, ...] = ()
+    refunds: tuple[SeenRefund, ...] = ()
+    disputes: tuple[SeenDispute, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +181,7 @@ class SeenEvent:
     id: str
     type: str
     object_id: str
-    """The invoice concerned, where one is."""
+    """The invoice concerned; the payment where the event is about one, its refund or its dispute."""
     occurred_at: datetime
     live: bool
     account_id: str | None = None
@@ -165,7 +215,10 @@ class Gateway(Protocol):
         """The invoice as it is now."""
 
     async def payments(self, provider_invoice_id: str) -> list[SeenPayment]:
-        """Every payment of an invoice."""
+        """Every payment of an invoice, with attempts, refunds and disputes, in the order in which they were begun."""
+
+    async def invoice_of(self, provider_payment_id: str) -> str | None:
+        """The gateway's invoice that a payment is for, None when it is for none."""
 
     async def events_since(self, since: datetime) -> list[SeenEvent]:
         """Events that concern us, oldest first."""

@@ -1,7 +1,8 @@
 """Take the steps of `steps.py`: plan and freeze (tx) → call → record (tx), one step at a time.
 
 A step's key and body are committed before its call. When the answer is lost, the next attempt sends the same body under the
-same key; after 23 hours, when the gateway is about to forget the key, it looks up what the call made before it calls again.
+same key; after 23 hours, when the gateway is about to forget the key, it looks up what the call made before it calls again. After a
+restore every step looks first: calls may have been made of which the backup knows nothing.
 """
 
 from __future__ import annotations
@@ -20,19 +21,21 @@ from tollgate.billing import queries as billing
 from tollgate.billing.models import Invoice
 from tollgate.billing.settlement import lock_invoice, record_gateway
 from tollgate.billing.snapshot import document_locale
+from tollgate.billing.stripe_problems import StripeProblem
 from tollgate.contracts.models import Contract
-from tollgate.db.command import Command
 from tollgate.db.types import uuid7
-from tollgate.errors import Message
+from tollgate.errors import Message, _
 from tollgate.i18n import use_locale
+from tollgate.jobs import outbox
 from tollgate.jobs.worker import Run
 from tollgate.money.amount import Money
 from tollgate.money.rates import percent_text
 from tollgate.parties.models import Client, Organization
-from tollgate.payments import queries
+from tollgate.payments import problems, queries, queries_returns
 from tollgate.payments.accounts import Connected, Gateways
 from tollgate.payments.gateway import (
     AddLine,
+    AskLess,
     EnsureCustomer,
     Finalize,
     Gateway,
@@ -48,9 +51,9 @@ from tollgate.payments.gateway import (
     end_of,
 )
 from tollgate.payments.models import GatewayCustomer, GatewayStep
-from tollgate.payments.problems import closed_text, mismatch_text
 from tollgate.payments.rules import ExpectedInvoice, is_chargeable, provider_minor
 from tollgate.payments.steps import (
+    ASK_LESS,
     TO_COMPOSE,
     GroupAmounts,
     LineAmount,
@@ -65,6 +68,8 @@ from tollgate.payments.steps import (
 
 LOOK_UP_AFTER = timedelta(hours=23)
 """Stripe keeps idempotency keys for at least a day."""
+LOOK_UP_SINCE_RESTORE = timedelta(days=30)
+"""How long after a restore every step is looked up: also what is billed again only later may be there already."""
 NO_REQUEST = ""
 """Body of a step that only reads (compare), or that the organization does not want (send)."""
 _SHOWN = {
@@ -74,6 +79,7 @@ _SHOWN = {
     StepName.FINALIZE: "finalized",
     StepName.SEND: "sent",
 }
+_WITHDRAWN = {Wanted.CLOSED: "voided", Wanted.TOO_LITTLE: "below_minimum"}
 _ON_INVOICE: dict[StepName, type[Finalize | Send | Withdraw | MarkPaidElsewhere]] = {
     StepName.FINALIZE: Finalize,
     StepName.SEND: Send,
@@ -98,10 +104,16 @@ class Work:
     shown: str | None
     """What the invoice shows as its step once this one is done."""
 
+    restored: outbox.Hold | None
+    """The restore that this database comes from, if any."""
+
     @property
-    def is_late(self) -> bool:
-        """Whether the gateway may have forgotten the key of an earlier call."""
-        return clock.now() - self.first_called_at > LOOK_UP_AFTER
+    def look_up_since(self) -> datetime | None:
+        """From when on to look for what an earlier call made; None when this key alone makes the call happen once."""
+        now, since = clock.now(), self.first_called_at
+        if self.restored is not None and now - self.restored.held_at < LOOK_UP_SINCE_RESTORE:
+            return min(since, self.restored.backup_made_at) - timedelta(hours=1)
+        return since - timedelta(hours=1) if now - since > LOOK_UP_AFTER else None
 
 
 async def advance(run: Run, gateways: Gateways, invoice_id: UUID) -> None:
@@ -117,12 +129,12 @@ async def advance(run: Run, gateways: Gateways, invoice_id: UUID) -> None:
         try:
             object_id, seen = await _call(gateway, work)
         except GatewayRefused as refusal:
-            await _refuse(run, work, str(refusal))
+            await _refuse(run, work, StripeProblem("refused", {"answer": str(refusal)}))
             return
         except GatewayBusy as busy:
             await _note(run, work, busy)
             raise
-        problem = mismatch_text(work.expected, seen) if seen is not None else None
+        problem = problems.mismatch(work.expected, seen) if seen is not None else None
         if problem is not None:
             await _refuse(run, work, problem, object_id)
             return
@@ -136,27 +148,29 @@ async def _call(gateway: Gateway, work: Work) -> tuple[str, SeenInvoice | None]:
         return seen.id, seen
     if work.frozen == NO_REQUEST:
         return str(work.provider_invoice_id), None
-    found = await gateway.find(work.frozen, work.first_called_at - timedelta(hours=1)) if work.is_late else None
+    found = await gateway.find(work.frozen, work.look_up_since) if work.look_up_since is not None else None
     object_id = found or await gateway.carry_out(work.frozen, work.key)
     return object_id, await gateway.invoice(object_id) if work.name == StepName.FINALIZE else None
 
 
 async def _plan(run: Run, gateway: Gateway, connected: Connected, invoice_id: UUID) -> Work | None:
     """Choose the next step under the invoice's lock, and store its key and body before anything is called."""
-    async with run.db.transaction(run.organization_id, Command.system(run.organization_id)) as session:
+    async with run.step() as session:
         contract, _milestones, invoice = await lock_invoice(session, run.organization_id, invoice_id)
         taken = await queries.steps_of(session, run.organization_id, invoice_id)
         payable = Money(invoice.payable_minor, invoice.currency)
         if invoice.state == "draft" or await _needs_nothing(session, invoice, payable, taken):
             return None
         lines = await _lines(session, invoice)
-        name = next_step(wanted_of(invoice), len(lines), {step.name: StepState(step.state) for step in taken.values()})
+        untold = await _untold(session, invoice, taken)
+        states = {step.name: StepState(step.state) for step in taken.values()}
+        name = next_step(wanted_of(invoice), len(lines), states, asks_too_much=untold.is_positive)
         if name is None:
             await _finish(session, invoice, taken)
             return None
         step = taken.get(name)
         if step is None:
-            order = await _order(session, connected, contract, invoice, name, lines, taken)
+            order = await _order(session, connected, contract, invoice, name, lines, taken, untold)
             step = GatewayStep(
                 organization_id=run.organization_id,
                 id=uuid7(),
@@ -165,6 +179,7 @@ async def _plan(run: Run, gateway: Gateway, connected: Connected, invoice_id: UU
                 name=name,
                 idempotency_key=f"tollgate:{invoice_id}:{name.replace(' ', '-')}:1",
                 body=NO_REQUEST if order is None else gateway.freeze(order),
+                amount_minor=untold.minor if isinstance(order, AskLess) else None,
                 state=StepState.PLANNED.value,
                 attempts=0,
                 created_at=clock.now(),
@@ -172,7 +187,9 @@ async def _plan(run: Run, gateway: Gateway, connected: Connected, invoice_id: UU
             session.add(step)
         elif step.body == TO_COMPOSE:
             # Somebody asked to try again: composed anew, under a key of its own.
-            order = await _order(session, connected, contract, invoice, name, lines, taken)
+            if name.startswith(ASK_LESS):
+                untold = Money(step.amount_minor or 0, invoice.currency)
+            order = await _order(session, connected, contract, invoice, name, lines, taken, untold)
             step.body = NO_REQUEST if order is None else gateway.freeze(order)
         step.attempts += 1
         step.first_called_at = step.first_called_at or clock.now()
@@ -189,18 +206,32 @@ async def _plan(run: Run, gateway: Gateway, connected: Connected, invoice_id: UU
             first_called_at=step.first_called_at,
             expected=ExpectedInvoice(invoice_id=invoice_id, number=str(invoice.number), payable=payable),
             provider_invoice_id=invoice.stripe_invoice_id,
+            restored=await _restored(session, invoice, name),
             shown="lines" if name == f"line {len(lines)}" else _SHOWN.get(StepName(name)) if name in set(StepName) else None,
         )
+
+
+async def _restored(session: AsyncSession, invoice: Invoice, name: str) -> outbox.Hold | None:
+    """The restore after which this step may have been taken already. Mailing leaves no trace: only a new invoice is surely unsent."""
+    found = await outbox.restored(session)
+    return None if found is not None and name == StepName.SEND and invoice.created_at > found.held_at else found
+
+
+async def _untold(session: AsyncSession, invoice: Invoice, taken: Mapping[str, GatewayStep]) -> Money:
+    """What was settled elsewhere and is still asked for at the gateway; below zero when some of that was taken back since."""
+    told = sum(step.amount_minor or 0 for step in taken.values() if step.name.startswith(ASK_LESS))
+    return Money(await queries_returns.settled_elsewhere(session, invoice) - told, invoice.currency)
 
 
 async def _needs_nothing(session: AsyncSession, invoice: Invoice, payable: Money, taken: Mapping[str, GatewayStep]) -> bool:
     """Whether there is nothing to hand over at all (R22); says so on the invoice."""
     if taken:
         return False
-    if not is_chargeable(payable) or wanted_of(invoice) is not Wanted.PAYABLE:
-        await record_gateway(session, invoice.id, step="not_needed")
-        return True
-    return False
+    wanted = wanted_of(invoice)
+    if wanted is Wanted.PAYABLE and is_chargeable(payable):
+        return False
+    await record_gateway(session, invoice.id, step="below_minimum" if wanted in {Wanted.PAYABLE, Wanted.TOO_LITTLE} else "not_needed")
+    return True
 
 
 async def _finish(session: AsyncSession, invoice: Invoice, taken: Mapping[str, GatewayStep]) -> None:
@@ -209,15 +240,18 @@ async def _finish(session: AsyncSession, invoice: Invoice, taken: Mapping[str, G
     wanted = wanted_of(invoice)
     if wanted is Wanted.CLOSED and way_back is None:
         await record_gateway(session, invoice.id, step="voided", problem="")
-    if wanted is Wanted.PAYABLE and (closed := closed_by({step.name: StepState(step.state) for step in taken.values()})) is not None:
-        await record_gateway(session, invoice.id, step="voided", problem=closed_text(str(invoice.number), closed))
+    closed = closed_by({step.name: StepState(step.state) for step in taken.values()})
+    if wanted is Wanted.PAYABLE and closed is not None and invoice.stripe_problem_code != "went_back":
+        await record_gateway(session, invoice.id, step="voided", problem=problems.closed(str(invoice.number), closed))
 
 
 def wanted_of(invoice: Invoice) -> Wanted:
     """What an issued invoice wants of the gateway now."""
     if invoice.state in {"void", "credited"}:
         return Wanted.CLOSED
-    return Wanted.SETTLED if invoice.state == "paid" else Wanted.PAYABLE
+    if invoice.state == "paid":
+        return Wanted.SETTLED
+    return Wanted.PAYABLE if is_chargeable(billing.open_of(invoice)) else Wanted.TOO_LITTLE
 
 
 async def _lines(session: AsyncSession, invoice: Invoice) -> tuple[LineAmount, ...]:
@@ -250,6 +284,7 @@ async def _order(
     name: str,
     lines: tuple[LineAmount, ...],
     taken: Mapping[str, GatewayStep],
+    untold: Money,
 ) -> Order | None:
     """What a step asks of the gateway; None for the comparison, which only reads, and for mails that nobody wants."""
     if name == StepName.COMPARE:
@@ -274,6 +309,9 @@ async def _order(
             amount=provider_minor(line.amount),
             currency=invoice.currency,
         )
+    if name.startswith(ASK_LESS):
+        memo = await _in_their_words(session, invoice, _("Paid by bank transfer"))
+        return AskLess(provider_invoice_id=at, amount=provider_minor(untold), memo=memo, step=name)
     return _ON_INVOICE[StepName(name)](at)
 
 
@@ -323,14 +361,14 @@ async def _in_their_words(session: AsyncSession, invoice: Invoice, label: Messag
 
 async def _record(run: Run, connected: Connected, work: Work, object_id: str, seen: SeenInvoice | None) -> None:
     """The step is done: its object, and what the invoice shows. Committed before the next step is planned."""
-    async with run.db.transaction(run.organization_id, Command.system(run.organization_id)) as session:
+    async with run.step() as session:
         await _set(session, work, state=StepState.DONE.value, object_id=object_id, last_error=None, done_at=clock.now())
         if work.name == StepName.CUSTOMER:
             await _keep_customer(session, connected, work, object_id)
         shown = work.shown
         if work.name == StepName.WITHDRAW:
             _contract, _milestones, invoice = await lock_invoice(session, run.organization_id, work.invoice_id)
-            shown = "voided" if wanted_of(invoice) is Wanted.CLOSED else "not_needed"
+            shown = _WITHDRAWN.get(wanted_of(invoice), "not_needed")
         await record_gateway(
             session,
             work.invoice_id,
@@ -354,20 +392,20 @@ async def _keep_customer(session: AsyncSession, connected: Connected, work: Work
     await session.execute(kept.on_conflict_do_update(index_elements=keys, set_={"customer_id": object_id}))
 
 
-async def _refuse(run: Run, work: Work, problem: str, object_id: str | None = None) -> None:
+async def _refuse(run: Run, work: Work, problem: StripeProblem, object_id: str | None = None) -> None:
     """The gateway said no, or its invoice is not ours: the hand-over stops and says why."""
     async with run.record() as session:
         changes = {"object_id": object_id} if object_id else {}
-        await _set(session, work, state=StepState.REFUSED.value, last_error=problem[:500], **changes)
+        await _set(session, work, state=StepState.REFUSED.value, last_error=problem.english, **changes)
         await record_gateway(session, work.invoice_id, step="stopped", problem=problem)
 
 
 async def _note(run: Run, work: Work, busy: GatewayBusy) -> None:
     """What went wrong this time; shown on the invoice only where somebody has to do something about it."""
-    async with run.db.transaction(run.organization_id, Command.system(run.organization_id)) as session:
+    async with run.step() as session:
         await _set(session, work, last_error=str(busy)[:500])
         if isinstance(busy, KeyRefused):
-            await record_gateway(session, work.invoice_id, problem=str(busy))
+            await record_gateway(session, work.invoice_id, problem=StripeProblem("key_refused", {"answer": str(busy)}))
 
 
 async def _set(session: AsyncSession, work: Work, **changes: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import Boolean, CheckConstraint, Date, Index, Integer, LargeBinary, SmallInteger, String, Text, text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Date, Index, Integer, LargeBinary, SmallInteger, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tollgate.db.base import Base, Tenant, TenantRow, belongs_to, one_of
@@ -64,6 +64,8 @@ class GatewayStep(TenantRow, Base):
     attempts: Mapped[int] = mapped_column(Integer, server_default="0")
     first_called_at: Mapped[datetime | None] = mapped_column(Instant())
     object_id: Mapped[str | None] = mapped_column(String(80))
+    amount_minor: Mapped[int | None] = mapped_column(BigInteger)
+    """Of a step that takes something off what is asked for."""
     last_error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[at]
     done_at: Mapped[datetime | None] = mapped_column(Instant())
@@ -113,11 +115,14 @@ class Payment(TenantRow, Base):
     __tablename__ = "payment"
 
     client_id: Mapped[UUID]
+    invoice_id: Mapped[UUID | None]
+    """The invoice on whose page it was paid; None for a bank transfer, which says that in words at most."""
     method: Mapped[str] = mapped_column(String(20))
     provider_payment_id: Mapped[str | None] = mapped_column(String(120))
     currency: Mapped[currency]
     amount_minor: Mapped[minor]
     refunded_minor: Mapped[minor] = mapped_column(server_default="0")
+    """What went back: refunds that succeeded and disputes that were lost, at most the amount."""
     received_on: Mapped[date] = mapped_column(Date)
     reference: Mapped[str] = mapped_column(String(140), server_default="")
     state: Mapped[str] = mapped_column(String(10), server_default="received")
@@ -129,6 +134,7 @@ class Payment(TenantRow, Base):
 
     __table_args__ = (
         belongs_to("client"),
+        belongs_to("invoice"),
         one_of("method", "stripe", "bank_transfer"),
         one_of("state", "received", "reversed"),
         CheckConstraint("(state = 'reversed') = (reversed_on is not null)", name="reversed_on_a_day"),
@@ -137,6 +143,7 @@ class Payment(TenantRow, Base):
         Index("uq_payment_provider", "organization_id", "provider_payment_id", unique=True),
         Index("ix_payment_received", "organization_id", "received_on", "id"),
         Index("ix_payment_client", "organization_id", "client_id"),
+        Index("ix_payment_invoice", "organization_id", "invoice_id"),
     )
 
 
@@ -156,4 +163,77 @@ class PaymentAllocation(TenantRow, Base):
         CheckConstraint("amount_minor <> 0", name="amount_not_zero"),
         Index("ix_payment_allocation_invoice", "organization_id", "invoice_id"),
         Index("ix_payment_allocation_payment", "organization_id", "payment_id"),
+    )
+
+
+class PaymentAttempt(TenantRow, Base):
+    """A try to pay that did not bring money at once: a bank debit on its way, or one that was declined or bounced. Only goes forward."""
+
+    __tablename__ = "payment_attempt"
+
+    invoice_id: Mapped[UUID]
+    provider_attempt_id: Mapped[str] = mapped_column(String(120))
+    currency: Mapped[currency]
+    amount_minor: Mapped[minor]
+    state: Mapped[str] = mapped_column(String(10))
+    code: Mapped[str] = mapped_column(String(60), server_default="")
+    """Why it failed, in the provider's word."""
+    attempted_at: Mapped[at]
+    created_at: Mapped[at]
+
+    __table_args__ = (
+        belongs_to("invoice"),
+        one_of("state", "processing", "failed", "arrived"),
+        CheckConstraint("amount_minor > 0", name="amount_positive"),
+        Index("uq_payment_attempt_provider", "organization_id", "provider_attempt_id", unique=True),
+        Index("ix_payment_attempt_invoice", "organization_id", "invoice_id"),
+    )
+
+
+class PaymentRefund(TenantRow, Base):
+    """Money that the provider sends back, keyed by its refund. Only goes forward: a refund can still fail after it succeeded."""
+
+    __tablename__ = "payment_refund"
+
+    payment_id: Mapped[UUID]
+    provider_refund_id: Mapped[str] = mapped_column(String(120))
+    currency: Mapped[currency]
+    amount_minor: Mapped[minor]
+    state: Mapped[str] = mapped_column(String(10))
+    refunded_on: Mapped[date] = mapped_column(Date)
+    created_at: Mapped[at]
+
+    __table_args__ = (
+        belongs_to("payment"),
+        one_of("state", "pending", "succeeded", "failed"),
+        CheckConstraint("amount_minor > 0", name="amount_positive"),
+        Index("uq_payment_refund_provider", "organization_id", "provider_refund_id", unique=True),
+        Index("ix_payment_refund_payment", "organization_id", "payment_id"),
+    )
+
+
+class PaymentDispute(TenantRow, Base):
+    """A payment that the payer's bank questions, keyed by the provider's dispute. Only goes forward; a lost one can still be won."""
+
+    __tablename__ = "payment_dispute"
+
+    payment_id: Mapped[UUID]
+    provider_dispute_id: Mapped[str] = mapped_column(String(120))
+    currency: Mapped[currency]
+    amount_minor: Mapped[minor]
+    reason: Mapped[str] = mapped_column(String(60))
+    state: Mapped[str] = mapped_column(String(10))
+    opened_on: Mapped[date] = mapped_column(Date)
+    respond_by: Mapped[date | None] = mapped_column(Date)
+    closed_on: Mapped[date | None] = mapped_column(Date)
+    """The day on which its end was seen: the provider does not say when that was."""
+    created_at: Mapped[at]
+
+    __table_args__ = (
+        belongs_to("payment"),
+        one_of("state", "open", "lost", "won"),
+        CheckConstraint("(state = 'open') = (closed_on is null)", name="closed_on_a_day"),
+        CheckConstraint("amount_minor > 0", name="amount_positive"),
+        Index("uq_payment_dispute_provider", "organization_id", "provider_dispute_id", unique=True),
+        Index("ix_payment_dispute_payment", "organization_id", "payment_id"),
     )

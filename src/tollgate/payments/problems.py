@@ -1,7 +1,9 @@
-"""What is wrong with the gateway's invoice, in one sentence that finance can act on."""
+"""What is wrong with the gateway's invoice: a code and facts, said in one sentence that finance can act on."""
 
 from __future__ import annotations
 
+from tollgate.billing.stripe_problems import StripeProblem
+from tollgate.money.amount import Money
 from tollgate.payments.gateway import SeenInvoice
 from tollgate.payments.rules import (
     ExpectedInvoice,
@@ -15,34 +17,36 @@ from tollgate.payments.rules import (
 from tollgate.payments.steps import StepName
 
 
-def mismatch_text(ours: ExpectedInvoice, seen: SeenInvoice) -> str | None:
+def mismatch(ours: ExpectedInvoice, seen: SeenInvoice) -> StripeProblem | None:
     """Why Stripe's invoice may not be paid: it is not the one we issued. None when it is."""
     found = compare_invoice(ours, seen.facts)
-    return None if not found else _sentence(ours, seen, found)
+    return None if not found else _differs(ours, seen, found)
 
 
-def foreign_text(ours: ExpectedInvoice, seen: SeenInvoice) -> str | None:
+def foreign(ours: ExpectedInvoice, seen: SeenInvoice) -> StripeProblem | None:
     """The same for an invoice that is already open or paid: another currency or total means that its payments are not for ours."""
     found = tuple(one for one in money_missing(ours, seen.facts) if one in {Mismatch.CURRENCY, Mismatch.TOTAL})
-    return None if not found else _sentence(ours, seen, found)
+    return None if not found else _differs(ours, seen, found)
 
 
-def unpaid_text(ours: ExpectedInvoice, seen: SeenInvoice) -> str | None:
+def unpaid(ours: ExpectedInvoice, seen: SeenInvoice) -> StripeProblem | None:
     """Stripe calls the invoice paid, and no payment of it is to be found: the debt lies elsewhere. None while it is not called paid."""
-    if seen.state is not ProviderInvoiceState.PAID:
-        return None
-    return f"Stripe calls {ours.number} paid, but no payment of it is there: look at the customer's balance, or record the transfer"
+    return StripeProblem("unpaid", {"number": ours.number}) if seen.state is ProviderInvoiceState.PAID else None
 
 
-def closed_text(number: str, by: StepName) -> str:
+def closed(number: str, by: StepName) -> StripeProblem:
     """Our invoice is open again after its payment was taken back, and the gateway's is closed for good: where the money comes from now."""
-    what = "marked paid" if by is StepName.MARK_PAID else "withdrawn"
-    return f"{number} was {what} at Stripe before its payment was taken back, and Stripe does not open it again: collect by transfer"
+    return StripeProblem("marked_paid" if by is StepName.MARK_PAID else "withdrawn", {"number": number})
 
 
-def _sentence(ours: ExpectedInvoice, seen: SeenInvoice, found: tuple[Mismatch, ...]) -> str:
-    what = ", ".join(str(one).replace("_", " ") for one in found)
-    return f"Stripe's invoice differs in {what}: ours is {ours.payable}, Stripe's is {_shown(seen)}"
+def went_back(back: Money, open_: Money) -> StripeProblem:
+    """A refund or a lost dispute opened our invoice again, and the gateway's stays paid."""
+    return StripeProblem("went_back", {"amount": str(back), "open": str(open_)})
+
+
+def _differs(ours: ExpectedInvoice, seen: SeenInvoice, found: tuple[Mismatch, ...]) -> StripeProblem:
+    what = " ".join(one.value for one in found)
+    return StripeProblem("differs", {"what": what, "ours": str(ours.payable), "theirs": _shown(seen)})
 
 
 def _shown(seen: SeenInvoice) -> str:

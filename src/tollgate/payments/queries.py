@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from uuid import UUID
 
@@ -12,11 +12,22 @@ from sqlalchemy import func, select, true, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate.billing.models import Invoice
+from tollgate.billing.queries import LIVE_STATES
+from tollgate.billing.service_views import problem_of
 from tollgate.contracts.models import Contract
-from tollgate.errors import NotFound
+from tollgate.errors import Message, NotFound
 from tollgate.money.amount import Money, total
 from tollgate.parties.models import Client
-from tollgate.payments.models import GatewayAccount, GatewayCustomer, GatewayStep, Payment, PaymentAllocation, WebhookEvent
+from tollgate.payments.models import (
+    GatewayAccount,
+    GatewayCustomer,
+    GatewayStep,
+    Payment,
+    PaymentAllocation,
+    PaymentRefund,
+    WebhookEvent,
+)
+from tollgate.payments.queries_returns import DisputeShown, RefundShown, shown_returns
 
 OPEN_STATES = ("issued", "partly_paid")
 AT_GATEWAY = ("finalized", "sent")
@@ -96,10 +107,17 @@ async def open_invoices(session: AsyncSession, organization_id: UUID, client_id:
 
 
 async def at_gateway(session: AsyncSession, organization_id: UUID) -> list[UUID]:
-    """Invoices that a client may be paying at the gateway now."""
+    """Invoices on which something may happen at the gateway now: somebody pays, a refund arrives, a dispute ends."""
+    returning = (
+        select(Payment.invoice_id)
+        .join(PaymentRefund, (PaymentRefund.organization_id == Payment.organization_id) & (PaymentRefund.payment_id == Payment.id))
+        .where(Payment.organization_id == organization_id, PaymentRefund.state == "pending")
+    )
+    payable = Invoice.state.in_(OPEN_STATES) & Invoice.stripe_step.in_(AT_GATEWAY)
     rows = await session.execute(
         select(Invoice.id).where(
-            Invoice.organization_id == organization_id, Invoice.state.in_(OPEN_STATES), Invoice.stripe_step.in_(AT_GATEWAY)
+            Invoice.organization_id == organization_id,
+            payable | Invoice.disputed_on.is_not(None) | (Invoice.pending_minor > 0) | Invoice.id.in_(returning),
         )
     )
     return list(rows.scalars())
@@ -143,8 +161,22 @@ class ReversalShown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MadeFor:
+    """The invoice on whose page a payment was made."""
+
+    invoice_id: UUID
+    invoice_number: str
+    stands: bool
+    """False where it is void or credited: what came is client credit then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentShown:
-    """A payment and where its money went; nowhere any more once it was taken back."""
+    """A payment and where its money went; nowhere any more once it was taken back.
+
+    amount = allocations + client_credit + refunded. What a refund took off the client credit of a credited invoice is not shown as
+    allocated to that invoice any more.
+    """
 
     id: UUID
     client_id: UUID
@@ -155,10 +187,14 @@ class PaymentShown:
     received_on: date
     reference: str
     state: str
+    """`received`, `reversed`, or what refunds and disputes left of it: `partly_returned`, `returned`."""
     provider_payment_id: str | None
+    made_for: MadeFor | None
     allocations: tuple[AllocationShown, ...]
     client_credit: Money
     reversal: ReversalShown | None
+    refunds: tuple[RefundShown, ...]
+    disputes: tuple[DisputeShown, ...]
     created_at: datetime
 
 
@@ -184,7 +220,7 @@ async def list_payments(session: AsyncSession, organization_id: UUID, asked: Pay
         settled = select(PaymentAllocation.payment_id).where(
             PaymentAllocation.organization_id == organization_id, PaymentAllocation.invoice_id == asked.invoice_id
         )
-        query = query.where(Payment.id.in_(settled))
+        query = query.where(Payment.id.in_(settled) | (Payment.invoice_id == asked.invoice_id))
     if asked.after is not None:
         query = query.where(tuple_(Payment.received_on, Payment.id) < asked.after)
     rows = await session.execute(query.order_by(Payment.received_on.desc(), Payment.id.desc()).limit(asked.limit + 1))
@@ -204,23 +240,44 @@ async def _show(session: AsyncSession, organization_id: UUID, payments: list[Pay
     undone = [payment.id for payment in payments if payment.state == "reversed"]
     reopened = await _allocations(session, organization_id, undone, taken_back=True) if undone else {}
     names = await client_names(session, organization_id, {payment.client_id for payment in payments})
+    made_for = await _made_for(session, organization_id, {payment.invoice_id for payment in payments if payment.invoice_id is not None})
+    refunds, disputes = await shown_returns(session, organization_id, [payment.id for payment in payments])
     return [
-        _shown(payment, names[payment.client_id], allocations.get(payment.id, []), reopened.get(payment.id, [])) for payment in payments
+        _shown(
+            payment,
+            names[payment.client_id],
+            reopened.get(payment.id, []) if payment.state == "reversed" else allocations.get(payment.id, []),
+            made_for.get(payment.invoice_id) if payment.invoice_id is not None else None,
+            refunds.get(payment.id, []),
+            disputes.get(payment.id, []),
+        )
+        for payment in payments
     ]
 
 
-def _shown(payment: Payment, client_name: str, allocations: list[AllocationShown], reopened: list[AllocationShown]) -> PaymentShown:
+def _shown(
+    payment: Payment,
+    client_name: str,
+    allocations: list[AllocationShown],
+    made_for: MadeFor | None,
+    refunds: list[RefundShown],
+    disputes: list[DisputeShown],
+) -> PaymentShown:
     amount, refunded = Money(payment.amount_minor, payment.currency), Money(payment.refunded_minor, payment.currency)
-    credit = total([amount, -refunded, *(-one.amount for one in (*allocations, *reopened))], payment.currency)
+    credit = total([amount, -refunded, *(-one.amount for one in allocations)], payment.currency)
     reversal = None
     if payment.reversed_on is not None:
         reversal = ReversalShown(
             reversed_on=payment.reversed_on,
             reason=payment.reversal_reason or "",
-            reopened=tuple(reopened),
+            reopened=tuple(allocations),
             from_client_credit=credit,
         )
-        credit = Money.zero(payment.currency)
+        allocations, credit = [], Money.zero(payment.currency)
+    if credit.is_negative:
+        # A refund took what a credit note had made client credit of.
+        allocations, credit = _less(allocations, -credit), Money.zero(payment.currency)
+    went = "returned" if refunded == amount else "partly_returned" if refunded.is_positive else payment.state
     return PaymentShown(
         id=payment.id,
         client_id=payment.client_id,
@@ -230,13 +287,33 @@ def _shown(payment: Payment, client_name: str, allocations: list[AllocationShown
         refunded=refunded,
         received_on=payment.received_on,
         reference=payment.reference,
-        state=payment.state,
+        state=payment.state if payment.state == "reversed" else went,
         provider_payment_id=payment.provider_payment_id,
+        made_for=made_for,
         allocations=tuple(allocations),
         client_credit=credit,
         reversal=reversal,
+        refunds=tuple(refunds),
+        disputes=tuple(disputes),
         created_at=payment.created_at,
     )
+
+
+def _less(allocations: list[AllocationShown], back: Money) -> list[AllocationShown]:
+    found = []
+    for one in allocations:
+        part = min(one.amount, back)
+        back = back - part
+        if part < one.amount:
+            found.append(replace(one, amount=one.amount - part))
+    return found
+
+
+async def _made_for(session: AsyncSession, organization_id: UUID, ids: set[UUID]) -> dict[UUID, MadeFor]:
+    rows = await session.execute(
+        select(Invoice.id, Invoice.number, Invoice.state).where(Invoice.organization_id == organization_id, Invoice.id.in_(ids))
+    )
+    return {row.id: MadeFor(invoice_id=row.id, invoice_number=str(row.number), stands=row.state in LIVE_STATES) for row in rows}
 
 
 async def _allocations(
@@ -344,7 +421,7 @@ class StoppedShown:
     invoice_id: UUID
     number: str
     step: str
-    problem: str
+    problem: Message
 
 
 async def stopped(session: AsyncSession, organization_id: UUID, limit: int = 50) -> list[StoppedShown]:
@@ -359,4 +436,8 @@ async def stopped(session: AsyncSession, organization_id: UUID, limit: int = 50)
         .limit(limit)
     )
     found = rows.scalars()
-    return [StoppedShown(invoice_id=row.id, number=str(row.number), step=row.stripe_step, problem=str(row.stripe_problem)) for row in found]
+    return [
+        StoppedShown(invoice_id=row.id, number=str(row.number), step=row.stripe_step, problem=problem)
+        for row in found
+        if (problem := problem_of(row)) is not None
+    ]

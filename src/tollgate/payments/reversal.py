@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -27,10 +27,10 @@ from tollgate.ledger.rules import Account, Posting, payment_reversed
 from tollgate.ledger.service import Side
 from tollgate.money.amount import Money, total
 from tollgate.parties.models import Organization
-from tollgate.payments import queries
-from tollgate.payments.models import Payment, PaymentAllocation
+from tollgate.payments import problems, queries
+from tollgate.payments.models import GatewayStep, Payment, PaymentAllocation
 from tollgate.payments.news import HandOver
-from tollgate.payments.problems import closed_text
+from tollgate.payments.receiving import refill, spare_of
 from tollgate.payments.steps import CLOSING, StepState, closed_by
 
 
@@ -45,7 +45,7 @@ class NotReversible(Conflict):
     """Money at a gateway goes back only there."""
 
     slug = "payment-not-reversible"
-    title = _("Only bank transfers can be taken back here. Refunds and disputes of Stripe payments come from Stripe, in a later version")
+    title = _("Only bank transfers can be taken back here. What Stripe refunds, or loses in a dispute, is taken back by itself")
 
 
 class CreditUsed(Conflict):
@@ -64,6 +64,8 @@ class Reopening:
     contract_title: str
     amount: Money
     """By how much it is open again; zero where it no longer stands, for then its money is client credit."""
+    refilled: Money
+    """What of that is settled at once by other money that was paid on its own page."""
     open: Money
     """What is open of it afterwards."""
     closed_at_gateway: bool
@@ -101,6 +103,7 @@ async def reverse_payment(db: Database, command: Command, payment_id: UUID, reas
         await _book(session, payment, payment.reversed_on, taken, credit)
         audit.record(session, "payment.reversed", ("payment", payment.id), amount=_amount(payment).decimal_string())
         for invoice, _taken in taken:
+            await refill(session, invoice, payment.reversed_on)
             await _tell_gateway(session, invoice)
         return answer(session, payment.id, 200)
 
@@ -118,14 +121,16 @@ async def outlook(session: AsyncSession, organization_id: UUID, payment_id: UUID
         stands = invoice.state in billing.LIVE_STATES
         back = Money(min(minor, invoice.paid_minor) if stands else 0, invoice.currency)
         steps = await queries.steps_of(session, organization_id, invoice_id)
+        refilled = min(back, await spare_of(session, invoice)) if stands else back
         found.append(
             Reopening(
                 invoice_id=invoice_id,
                 invoice_number=str(invoice.number),
                 contract_title=contract.title,
                 amount=back,
-                open=billing.open_of(invoice) + back if stands else back,
-                closed_at_gateway=stands and any(steps[name].state != StepState.REFUSED for name in CLOSING if name in steps),
+                refilled=refilled,
+                open=billing.open_of(invoice) + back - refilled if stands else back,
+                closed_at_gateway=stands and refilled < back and _may_be_closed(steps),
             )
         )
     credit = total([_amount(payment), *(-one.amount for one in found)], payment.currency)
@@ -135,6 +140,11 @@ async def outlook(session: AsyncSession, organization_id: UUID, payment_id: UUID
         except CreditUsed as used:
             refusal = used
     return Outlook(reopenings=tuple(found), from_client_credit=credit, refusal=refusal)
+
+
+def _may_be_closed(steps: Mapping[str, GatewayStep]) -> bool:
+    """Whether a step that closes it at the gateway was taken, or may have been."""
+    return any(steps[name].state != StepState.REFUSED for name in CLOSING if name in steps)
 
 
 async def _lock(session: AsyncSession, organization_id: UUID, payment_id: UUID) -> tuple[Payment, list[tuple[Invoice, int]]]:
@@ -208,11 +218,11 @@ async def _book(session: AsyncSession, payment: Payment, booked_on: date, taken:
 
 async def _tell_gateway(session: AsyncSession, invoice: Invoice) -> None:
     """An invoice that is open again is handed over where it never was; what the gateway closed for good stays closed and says so."""
-    if invoice.state not in queries.OPEN_STATES or invoice.stripe_step == "none":
+    if invoice.state not in queries.OPEN_STATES or invoice.stripe_step == "none" or invoice.stripe_problem_code == "went_back":
         return
     steps = await queries.steps_of(session, invoice.organization_id, invoice.id)
     closed = closed_by({step.name: StepState(step.state) for step in steps.values()})
     if closed is not None:
-        await record_gateway(session, invoice.id, step="voided", problem=closed_text(str(invoice.number), closed))
+        await record_gateway(session, invoice.id, step="voided", problem=problems.closed(str(invoice.number), closed))
     else:
         await enqueue(session, HandOver(organization_id=invoice.organization_id, invoice_id=invoice.id), dedupe=str(invoice.id))

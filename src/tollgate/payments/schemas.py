@@ -10,6 +10,7 @@ from tollgate.errors import FieldError, Invalid
 from tollgate.http.bodies import MoneyBody, clean
 from tollgate.payments.models import GatewayAccount
 from tollgate.payments.queries import AllocationShown, PaymentShown, ReversalShown
+from tollgate.payments.queries_returns import DisputeShown, RefundShown
 from tollgate.payments.rules import Chosen
 from tollgate.payments.service import NewAccount, NewTransfer
 
@@ -108,8 +109,55 @@ class ReversalBody(Struct, kw_only=True):
         )
 
 
+class RefundBody(Struct, kw_only=True):
+    """A refund at the provider: `pending` moves nothing yet, `failed` moves nothing any more."""
+
+    provider_refund_id: str
+    amount: MoneyBody
+    state: str
+    refunded_on: date
+
+    @classmethod
+    def of(cls, shown: RefundShown) -> "RefundBody":
+        """The JSON shape."""
+        return cls(
+            provider_refund_id=shown.provider_refund_id,
+            amount=MoneyBody.of(shown.amount),
+            state=shown.state,
+            refunded_on=shown.refunded_on,
+        )
+
+
+class DisputeBody(Struct, kw_only=True):
+    """A dispute at the provider: `open` moves nothing, `lost` is like a refund, `won` leaves all as it was."""
+
+    provider_dispute_id: str
+    amount: MoneyBody
+    reason: str
+    state: str
+    opened_on: date
+    respond_by: date | None
+    closed_on: date | None
+
+    @classmethod
+    def of(cls, shown: DisputeShown) -> "DisputeBody":
+        """The JSON shape."""
+        return cls(
+            provider_dispute_id=shown.provider_dispute_id,
+            amount=MoneyBody.of(shown.amount),
+            reason=shown.reason,
+            state=shown.state,
+            opened_on=shown.opened_on,
+            respond_by=shown.respond_by,
+            closed_on=shown.closed_on,
+        )
+
+
 class PaymentBody(Struct, kw_only=True):
-    """A payment. amount = allocations + client_credit + refunded. Once `reversed` it settles nothing; `reversal` says what opened again."""
+    """A payment. amount = allocations + client_credit + refunded, where refunded is what refunds and lost disputes sent back.
+
+    Once `reversed` it settles nothing; `reversal` says what opened again. `invoice_id` is the invoice on whose page it was paid.
+    """
 
     id: UUID
     client_id: UUID
@@ -121,9 +169,12 @@ class PaymentBody(Struct, kw_only=True):
     reference: str
     state: str
     provider_payment_id: str | None
+    invoice_id: UUID | None
     allocations: list[AllocationBody]
     client_credit: MoneyBody
     reversal: ReversalBody | None
+    refunds: list[RefundBody]
+    disputes: list[DisputeBody]
     created_at: datetime
 
     @classmethod
@@ -140,9 +191,12 @@ class PaymentBody(Struct, kw_only=True):
             reference=shown.reference,
             state=shown.state,
             provider_payment_id=shown.provider_payment_id,
+            invoice_id=shown.made_for.invoice_id if shown.made_for is not None else None,
             allocations=[AllocationBody.of(one) for one in shown.allocations],
             client_credit=MoneyBody.of(shown.client_credit),
             reversal=ReversalBody.of(shown.reversal) if shown.reversal is not None else None,
+            refunds=[RefundBody.of(one) for one in shown.refunds],
+            disputes=[DisputeBody.of(one) for one in shown.disputes],
             created_at=shown.created_at,
         )
 

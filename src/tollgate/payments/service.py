@@ -24,9 +24,10 @@ from tollgate.money.amount import Money
 from tollgate.parties.models import Client, Organization
 from tollgate.payments import queries
 from tollgate.payments.accounts import SECRET_KEY, WEBHOOK_SECRET, Gateways, is_live, require_webhook_secret
+from tollgate.payments.applying import shown_step
 from tollgate.payments.gateway import GatewayBusy, GatewayRefused, KeyRefused
 from tollgate.payments.models import GatewayAccount
-from tollgate.payments.news import HandOver
+from tollgate.payments.news import HandOver, Observe
 from tollgate.payments.receiving import Received, receive
 from tollgate.payments.rules import Chosen, OpenInvoice, allocate
 from tollgate.payments.sealing import seal
@@ -144,7 +145,7 @@ async def _tell_gateway(session: AsyncSession, invoice: Invoice) -> None:
     if invoice.state == "paid" and invoice.stripe_step == "voided" and invoice.stripe_problem:
         # It could only be collected by transfer, and now it was.
         await record_gateway(session, invoice.id, problem="")
-    if invoice.state == "paid" and invoice.stripe_step not in {"none", "not_needed", "voided"}:
+    if invoice.stripe_step not in {"none", "not_needed", "voided", "below_minimum"}:
         await enqueue(session, HandOver(organization_id=invoice.organization_id, invoice_id=invoice.id), dedupe=str(invoice.id))
 
 
@@ -212,7 +213,9 @@ async def disconnect_account(db: Database, command: Command, *, version: int = 1
 
 
 async def try_again(db: Database, command: Command, invoice_id: UUID) -> UUID:
-    """Take a refused step once more, composed anew under a new key, after what was wrong has been put right. Raises `NotStopped`."""
+    """Take a refused step once more, composed anew under a new key, or look once more at what stopped there, after what was wrong has
+    been put right. Raises `NotStopped`.
+    """
     organization_id = command.organization_id
     async with db.transaction(organization_id, command) as session:
         _contract, _milestones, invoice = await lock_invoice(session, organization_id, invoice_id)
@@ -220,6 +223,11 @@ async def try_again(db: Database, command: Command, invoice_id: UUID) -> UUID:
         # A refusal to close it there is not tried again on an invoice that is open.
         left_out = CLOSING if invoice.state in queries.OPEN_STATES else ()
         refused = [step for step in steps.values() if step.state == "refused" and step.name not in left_out]
+        if not refused and invoice.stripe_step == "stopped":
+            # It was handed over, and what was seen there later was not ours: look again.
+            await record_gateway(session, invoice_id, step=await shown_step(session, invoice), problem="")
+            await enqueue(session, Observe(organization_id=organization_id, invoice_id=invoice_id), dedupe=str(invoice_id))
+            return answer(session, invoice.id, 200)
         if not refused:
             raise NotStopped
         for step in refused:

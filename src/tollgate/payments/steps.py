@@ -42,21 +42,30 @@ class StepState(StrEnum):
     REFUSED = "refused"
 
 
+ASK_LESS = "ask_less"
+"""Steps that take a part off what is asked for are called `ask_less 1`, `ask_less 2`, …"""
+
+
 class Wanted(StrEnum):
     """What our invoice wants of the gateway."""
 
     PAYABLE = "payable"
+    TOO_LITTLE = "too_little"
+    """Open, and less than a card can be charged with: it is not asked for there (any more)."""
     SETTLED = "settled"
     """Nothing is open: paid, wherever."""
     CLOSED = "closed"
     """Void, or credited in full."""
 
 
-def next_step(wanted: Wanted, lines: int, taken: Mapping[str, StepState]) -> str | None:
-    """The name of the step to take now, None when all is done or somebody has to look at a refused step first."""
+def next_step(wanted: Wanted, lines: int, taken: Mapping[str, StepState], *, asks_too_much: bool = False) -> str | None:
+    """The name of the step to take now, None when all is done or somebody has to look at a refused step first.
+
+    `asks_too_much`: money came another way that the gateway was not told of, by a step `ask_less`.
+    """
     done = {name for name, state in taken.items() if state is StepState.DONE}
     # Before it could be paid there, a settled invoice is simply taken back.
-    if wanted is Wanted.CLOSED or (wanted is Wanted.SETTLED and StepName.FINALIZE not in taken):
+    if wanted in {Wanted.CLOSED, Wanted.TOO_LITTLE} or (wanted is Wanted.SETTLED and StepName.FINALIZE not in taken):
         return _way_back(taken, done)
     if wanted is Wanted.SETTLED:
         if taken[StepName.FINALIZE] is StepState.PLANNED:
@@ -72,7 +81,9 @@ def next_step(wanted: Wanted, lines: int, taken: Mapping[str, StepState]) -> str
     for name in (StepName.CUSTOMER, StepName.DRAFT, *line_names(lines), StepName.COMPARE, StepName.FINALIZE, StepName.SEND):
         if name not in done:
             return name
-    return None
+    less = [name for name in taken if name.startswith(ASK_LESS)]
+    waiting = [name for name in less if name not in done]
+    return waiting[0] if waiting else f"{ASK_LESS} {len(less) + 1}" if asks_too_much else None
 
 
 def closed_by(taken: Mapping[str, StepState]) -> StepName | None:
@@ -96,6 +107,8 @@ def line_names(lines: int) -> tuple[str, ...]:
 def position_of(name: str, lines: int) -> int:
     """The place of a step in the list that people see."""
     order = (StepName.CUSTOMER, StepName.DRAFT, *line_names(lines), StepName.COMPARE, StepName.FINALIZE, StepName.SEND)
+    if name.startswith(ASK_LESS):
+        return len(order) + int(name.removeprefix(ASK_LESS))
     return order.index(name) + 1 if name in order else len(order) + (1 if name == StepName.MARK_PAID else 2)
 
 

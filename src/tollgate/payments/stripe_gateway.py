@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -18,6 +19,7 @@ from stripe import StripeClient
 
 from tollgate.payments.gateway import (
     AddLine,
+    AskLess,
     EnsureCustomer,
     Finalize,
     GatewayBusy,
@@ -27,12 +29,16 @@ from tollgate.payments.gateway import (
     MarkPaidElsewhere,
     OpenDraft,
     Order,
+    SeenAttempt,
+    SeenDispute,
     SeenEvent,
     SeenInvoice,
     SeenPayment,
+    SeenRefund,
     Send,
     Withdraw,
 )
+from tollgate.payments.returns import AttemptState, DisputeState, RefundState
 from tollgate.payments.rules import ProviderInvoice, ProviderInvoiceState, ProviderPaymentState
 
 API_VERSION = "2026-10-28.endive"
@@ -40,6 +46,10 @@ API_VERSION = "2026-10-28.endive"
 TIMEOUT_SECONDS = 15
 """Well below a job's lease, retries included."""
 EVENT_TYPES = (
+    "charge.dispute.closed",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.refunded",
     "invoice.finalized",
     "invoice.marked_uncollectible",
     "invoice.paid",
@@ -49,8 +59,13 @@ EVENT_TYPES = (
     "invoice.updated",
     "invoice.voided",
     "invoice_payment.paid",
+    "payment_intent.payment_failed",
+    "payment_intent.processing",
+    "refund.created",
+    "refund.failed",
+    "refund.updated",
 )
-"""What is asked of the list of events; other events say nothing that these do not."""
+"""What is asked of the list of events; other events say nothing that these do not. Stripe takes 20 at most."""
 MOST_EVENTS = 5000
 """Of one poll; the next one goes on from there."""
 
@@ -89,7 +104,18 @@ class StripeGateway:
 
         def read() -> list[SeenPayment]:
             listed = self._client.v1.invoice_payments.list({"invoice": provider_invoice_id, "limit": 100})
-            return [_payment(row) for row in listed.auto_paging_iter()]
+            # Stripe lists the newest first.
+            return [_payment(self._client, row) for row in reversed(list(listed.auto_paging_iter()))]
+
+        return await _in_thread(read)
+
+    async def invoice_of(self, provider_payment_id: str) -> str | None:
+        """GET /v1/invoice_payments of a payment intent: the only way from a charge, refund or dispute to its invoice."""
+
+        def read() -> str | None:
+            asked: Any = {"payment": {"type": "payment_intent", "payment_intent": provider_payment_id}, "limit": 1}
+            found = self._client.v1.invoice_payments.list(asked).data
+            return _id(found[0].invoice) if found else None
 
         return await _in_thread(read)
 
@@ -123,12 +149,17 @@ def read_event(payload: dict[str, Any]) -> SeenEvent:
 
 def _event(row: dict[str, Any]) -> SeenEvent:
     about: dict[str, Any] = row["data"]["object"]
-    concerned = about.get("invoice") if row["type"].startswith("invoice_payment.") else None
+    kind = str(row["type"])
+    concerned = None
+    if kind.startswith("invoice_payment."):
+        concerned = about.get("invoice")
+    elif kind.startswith(("charge.", "refund.")):
+        concerned = about.get("payment_intent")
     if isinstance(concerned, dict):
         concerned = concerned.get("id")
     return SeenEvent(
         id=str(row["id"]),
-        type=str(row["type"]),
+        type=kind,
         object_id=str(concerned or about.get("id") or ""),
         occurred_at=datetime.fromtimestamp(int(row["created"]), UTC),
         live=bool(row["livemode"]),
@@ -136,14 +167,31 @@ def _event(row: dict[str, Any]) -> SeenEvent:
     )
 
 
+class _Sessions(threading.local):
+    """One HTTP session for each thread, as the library makes them by itself, but none follows a redirect: a key stays with its host."""
+
+    def __init__(self) -> None:
+        self._session = stripe.RequestsClient().requests.Session()
+
+    def request(self, method: str, url: str, **options: Any) -> Any:
+        """See `requests.Session.request`."""
+        return self._session.request(method, url, allow_redirects=False, **options)
+
+    def close(self) -> None:
+        """Give this thread's connections back."""
+        self._session.close()
+
+
 @lru_cache(maxsize=64)
 def _client(key: str, api_base: str | None) -> StripeClient:
+    # The library asks for a session's methods, and its types for the class.
+    sessions: Any = _Sessions()
     return StripeClient(
         key,
         stripe_version=API_VERSION,
         base_addresses={"api": api_base} if api_base else {},
         max_network_retries=2,
-        http_client=stripe.RequestsClient(timeout=TIMEOUT_SECONDS),
+        http_client=stripe.RequestsClient(timeout=TIMEOUT_SECONDS, session=sessions),
     )
 
 
@@ -181,7 +229,11 @@ def _customer_request(order: EnsureCustomer) -> tuple[str, str | None, dict[str,
         "preferred_locales": [order.locale],
         "metadata": {"tollgate_client": order.client_id, "tollgate_organization": order.organization_id},
     }
-    return "customer", order.customer_id, {name: value for name, value in params.items() if value}
+    params = {name: value for name, value in params.items() if value}
+    if order.customer_id is not None:
+        # What was paid too much is client credit in our books, and is not taken off the next invoice behind their back.
+        params["balance"] = 0
+    return "customer", order.customer_id, params
 
 
 def _draft_request(order: OpenDraft) -> tuple[str, str | None, dict[str, Any]]:
@@ -220,6 +272,21 @@ def _line_request(order: AddLine) -> tuple[str, str | None, dict[str, Any]]:
     )
 
 
+def _less_request(order: AskLess) -> tuple[str, str | None, dict[str, Any]]:
+    return (
+        "ask_less",
+        order.provider_invoice_id,
+        {
+            "invoice": order.provider_invoice_id,
+            "amount": order.amount,
+            "memo": order.memo[:500],
+            # It is no document of ours, and nobody gets two.
+            "email_type": "none",
+            "metadata": {"tollgate_step": order.step},
+        },
+    )
+
+
 _REQUESTS: dict[type, Callable[[Any], tuple[str, str | None, dict[str, Any]]]] = {
     EnsureCustomer: _customer_request,
     OpenDraft: _draft_request,
@@ -228,6 +295,7 @@ _REQUESTS: dict[type, Callable[[Any], tuple[str, str | None, dict[str, Any]]]] =
     Send: lambda order: ("send", order.provider_invoice_id, {}),
     Withdraw: lambda order: ("withdraw", order.provider_invoice_id, {}),
     MarkPaidElsewhere: lambda order: ("mark_paid", order.provider_invoice_id, {"paid_out_of_band": True}),
+    AskLess: _less_request,
 }
 
 # How a frozen order is sent. Orders on an existing invoice look at its state first, so that twice is once.
@@ -290,6 +358,17 @@ def _send_mark_paid(client: StripeClient, target: str, params: Any, key: str) ->
     return target
 
 
+def _send_less(client: StripeClient, target: str, params: Any, key: str) -> str:
+    invoice = client.v1.invoices.retrieve(target)
+    if _already_less(client, target, params) or invoice.status not in {"open", "uncollectible"}:
+        # Done by a call whose answer was lost, or there is nothing left to ask for: somebody paid meanwhile.
+        return target
+    amount = min(int(params["amount"]), invoice.amount_remaining)
+    less: Any = {**params, "amount": amount}
+    client.v1.credit_notes.create(less, {"idempotency_key": f"{key}:{amount}"})
+    return target
+
+
 _SENDERS: dict[str, Callable[[StripeClient, Any, Any, str], str]] = {
     "customer": _send_customer,
     "draft": _send_draft,
@@ -298,6 +377,7 @@ _SENDERS: dict[str, Callable[[StripeClient, Any, Any, str], str]] = {
     "send": _send_mail,
     "withdraw": _send_withdraw,
     "mark_paid": _send_mark_paid,
+    "ask_less": _send_less,
 }
 
 
@@ -327,6 +407,11 @@ def _find_line(client: StripeClient, target: str | None, params: Any, _since: da
 def _find_mailed(_client: StripeClient, target: str | None, _params: Any, _since: datetime) -> str | None:
     # Stripe does not say whether it mailed. Our own mail went anyway: rather once too few than two documents.
     return target
+
+
+def _already_less(client: StripeClient, target: str, params: Any) -> bool:
+    listed = client.v1.credit_notes.list({"invoice": target, "limit": 100})
+    return any(_tag(row, "tollgate_step") == params["metadata"]["tollgate_step"] for row in listed.auto_paging_iter())
 
 
 _FINDERS: dict[str, Callable[[StripeClient, Any, Any, datetime], str | None]] = {
@@ -361,16 +446,94 @@ def _seen(invoice: stripe.Invoice) -> SeenInvoice:
 
 
 _PAYMENT_STATES = {"open": ProviderPaymentState.PENDING, "paid": ProviderPaymentState.SUCCEEDED, "canceled": ProviderPaymentState.FAILED}
+_CHARGE_STATES = {"pending": AttemptState.PROCESSING, "failed": AttemptState.FAILED, "succeeded": AttemptState.ARRIVED}
+_REFUND_STATES = {"succeeded": RefundState.SUCCEEDED, "failed": RefundState.FAILED, "canceled": RefundState.FAILED}
+_DISPUTE_STATES = {"won": DisputeState.WON, "warning_closed": DisputeState.WON, "prevented": DisputeState.WON, "lost": DisputeState.LOST}
 
 
-def _payment(row: stripe.InvoicePayment) -> SeenPayment:
+def _payment(client: StripeClient, row: stripe.InvoicePayment) -> SeenPayment:
     paid_with = row.payment.to_dict()
     named = paid_with.get(str(paid_with.get("type")))
+    payment_id = str(named["id"] if isinstance(named, dict) else named or row.id)
+    state = _PAYMENT_STATES.get(row.status, ProviderPaymentState.PENDING)
     paid_at = row.status_transitions.paid_at
+    charges = _charges(client, payment_id)
+    arrived = [charge for charge in charges if charge.status == "succeeded"]
+    amount = int(row.amount_paid or 0)
+    if state is ProviderPaymentState.SUCCEEDED:
+        # More than was asked for may have come; the invoice counts what it took.
+        amount = max(amount, sum(charge.amount_captured for charge in arrived))
     return SeenPayment(
-        payment_id=str(named["id"] if isinstance(named, dict) else named or row.id),
-        amount=int(row.amount_paid or 0),
+        payment_id=payment_id,
+        amount=amount,
         currency=row.currency,
-        state=_PAYMENT_STATES.get(row.status, ProviderPaymentState.PENDING),
-        paid_at=None if paid_at is None else datetime.fromtimestamp(paid_at, UTC),
+        state=state,
+        paid_at=None if paid_at is None else _instant(paid_at),
+        attempts=tuple(_attempt(charge) for charge in charges),
+        refunds=_refunds(client, payment_id) if arrived else (),
+        disputes=_disputes(client, payment_id) if any(charge.disputed for charge in arrived) else (),
     )
+
+
+def _charges(client: StripeClient, payment_id: str) -> list[stripe.Charge]:
+    if not _is_intent(payment_id):
+        return []
+    return list(client.v1.charges.list({"payment_intent": payment_id, "limit": 100}).auto_paging_iter())
+
+
+def _attempt(charge: stripe.Charge) -> SeenAttempt:
+    code = charge.failure_code or ""
+    outcome = charge.outcome.to_dict() if charge.outcome is not None else {}
+    return SeenAttempt(
+        id=charge.id,
+        amount=charge.amount,
+        currency=charge.currency,
+        state=_CHARGE_STATES.get(charge.status, AttemptState.FAILED),
+        at=_instant(charge.created),
+        code=str((outcome.get("reason") if code == "card_declined" else None) or code),
+    )
+
+
+def _refunds(client: StripeClient, payment_id: str) -> tuple[SeenRefund, ...]:
+    listed = client.v1.refunds.list({"payment_intent": payment_id, "limit": 100})
+    return tuple(
+        SeenRefund(
+            id=row.id,
+            amount=row.amount,
+            currency=row.currency,
+            state=_REFUND_STATES.get(str(row.status), RefundState.PENDING),
+            at=_instant(row.created),
+        )
+        for row in listed.auto_paging_iter()
+    )
+
+
+def _disputes(client: StripeClient, payment_id: str) -> tuple[SeenDispute, ...]:
+    listed = client.v1.disputes.list({"payment_intent": payment_id, "limit": 100})
+    return tuple(_dispute(row) for row in listed.auto_paging_iter())
+
+
+def _dispute(row: stripe.Dispute) -> SeenDispute:
+    due = row.evidence_details.due_by if row.evidence_details is not None else None
+    return SeenDispute(
+        id=row.id,
+        amount=row.amount,
+        currency=row.currency,
+        reason=str(row.reason or "general"),
+        state=_DISPUTE_STATES.get(str(row.status), DisputeState.OPEN),
+        at=_instant(row.created),
+        respond_by=None if not due else _instant(due),
+    )
+
+
+def _instant(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _id(value: Any) -> str:
+    """An object's id, expanded or not."""
+    return str(value if isinstance(value, str) else value.id)
+
+
+def _is_intent(payment_id: str) -> bool:
+    return payment_id.startswith("pi_")

@@ -22,7 +22,7 @@ from tollgate.reports.schemas import PaymentsReportBody
 BILL = [requires(Permission.BILL)]
 Limit = Annotated[int, Parameter(ge=1, le=MOST_ITEMS)]
 Method = Literal["stripe", "bank_transfer"]
-State = Literal["received", "reversed"]
+State = Literal["received", "reversed", "partly_returned", "returned"]
 
 
 def read_place(cursor: str | None) -> Place | None:

@@ -200,10 +200,13 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "payments",
-        "a payment is never allocated beyond its amount, nor below zero to any invoice",
+        "a payment never settles more than what is left of it, nor less than nothing of any invoice",
         "select count(*) from payment",
+        # What settles a credited invoice is client credit by now, and may have been sent back from there.
         "select p.id::text from payment p left join payment_allocation a on a.organization_id = p.organization_id and a.payment_id = p.id"
-        " group by p.id, p.amount_minor, p.refunded_minor having coalesce(sum(a.amount_minor), 0) > p.amount_minor - p.refunded_minor"
+        " left join invoice i on i.organization_id = a.organization_id and i.id = a.invoice_id"
+        " group by p.id, p.amount_minor, p.refunded_minor having coalesce(sum(a.amount_minor), 0) > p.amount_minor"
+        f" or coalesce(sum(a.amount_minor) filter (where i.{LIVE}), 0) > p.amount_minor - p.refunded_minor"
         " union all select payment_id::text from payment_allocation group by payment_id, invoice_id having sum(amount_minor) < 0",
     ),
     Check(
@@ -227,6 +230,44 @@ CHECKS: tuple[Check, ...] = (
         " where p.organization_id = c.organization_id and p.client_id = c.id)"
         " + (select coalesce(sum(n.from_paid_minor), 0) from credit_note n where n.organization_id = c.organization_id and n.client_id = c.id and n.from_paid_minor <> 0"
         " and exists (select 1 from payment_allocation a where a.organization_id = n.organization_id and a.invoice_id = n.invoice_id having sum(a.amount_minor) > 0))",
+    ),
+    Check(
+        "sent_back",
+        "what went back of a payment is its refunds that succeeded and its disputes that were lost, and nothing of a bank transfer",
+        "select count(*) from payment",
+        "select p.id::text from payment p"
+        " left join lateral (select coalesce(sum(r.amount_minor), 0) back from payment_refund r where r.organization_id = p.organization_id"
+        " and r.payment_id = p.id and r.state = 'succeeded') r on true"
+        " left join lateral (select coalesce(sum(d.amount_minor), 0) back from payment_dispute d where d.organization_id = p.organization_id"
+        " and d.payment_id = p.id and d.state = 'lost') d on true"
+        " where p.refunded_minor <> least(p.amount_minor, r.back + d.back)"
+        " union all select p.id::text from payment p where (p.invoice_id is null) <> (p.method <> 'stripe')"
+        " union all select r.id::text from payment_refund r join payment p on p.organization_id = r.organization_id and p.id = r.payment_id"
+        " where r.currency <> p.currency"
+        " union all select d.id::text from payment_dispute d join payment p on p.organization_id = d.organization_id and p.id = d.payment_id"
+        " where d.currency <> p.currency",
+    ),
+    Check(
+        "own_invoice_first",
+        "money paid on an invoice's own page is client credit only where that invoice needs no more",
+        "select count(*) from payment where invoice_id is not null",
+        "select p.id::text from payment p join invoice i on i.organization_id = p.organization_id and i.id = p.invoice_id"
+        " left join payment_allocation a on a.organization_id = p.organization_id and a.payment_id = p.id"
+        " where i.state in ('issued', 'partly_paid') group by p.id, p.amount_minor, p.refunded_minor"
+        " having coalesce(sum(a.amount_minor), 0) < p.amount_minor - p.refunded_minor"
+        " union all select p.id::text from payment p join payment_allocation a on a.organization_id = p.organization_id and a.payment_id = p.id"
+        " where p.invoice_id is not null and a.invoice_id <> p.invoice_id",
+    ),
+    Check(
+        "signals",
+        "an invoice shows as disputed, processing and declined exactly what its payments' disputes and attempts say",
+        f"select count(*) from invoice where {ISSUED}",
+        "select i.id::text from invoice i where (i.disputed_on is not null) <> exists (select 1 from payment_dispute d"
+        " join payment p on p.organization_id = d.organization_id and p.id = d.payment_id"
+        " where p.organization_id = i.organization_id and p.invoice_id = i.id and d.state = 'open')"
+        " union all select i.id::text from invoice i left join payment_attempt a on a.organization_id = i.organization_id and a.invoice_id = i.id"
+        " group by i.id, i.pending_minor, i.declined_at having i.pending_minor <> coalesce(sum(a.amount_minor) filter (where a.state = 'processing'), 0)"
+        " or i.declined_at is distinct from max(a.attempted_at) filter (where a.state = 'failed')",
     ),
     Check(
         "one_currency",

@@ -29,7 +29,12 @@ from tollgate.web.rendering import page
 BILL = [requires(Permission.BILL)]
 FILTERS = ("from", "to", "client_id", "contract_id", "currency", "method", "state")
 METHODS = (("stripe", _("Stripe")), ("bank_transfer", _("Bank transfer")))
-STATES = (("received", _("Received")), ("reversed", _("Taken back")))
+STATES = (
+    ("received", _("Received")),
+    ("partly_returned", _("Partly sent back")),
+    ("returned", _("Sent back")),
+    ("reversed", _("Taken back")),
+)
 AnyRequest = Request[Any, Any, Any]
 
 

@@ -43,7 +43,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentRow:
-    """What one payment did for one invoice, or left as client credit; with a minus on the day on which it was taken back."""
+    """What one payment did for one invoice, or left as client credit; with a minus on the day on which it was taken or sent back."""
 
     received_on: date
     client: str
@@ -52,6 +52,8 @@ class PaymentRow:
     method: str
     reference: str
     state: str
+    event: str
+    """What happened that day, in the journal's word: `payment_received`, `payment_refunded`, …"""
     amount: Money
     client_id: UUID
     contract_id: UUID | None
@@ -71,35 +73,27 @@ class CurrencyTotal:
 
     amount: Money
     payments: int
+    """Payments that came in it and were not taken back since."""
+    returned: int
+    """Payments of which something went back in it: taken back, refunded or lost in a dispute."""
 
 
-# One row per payment and invoice it settled, and one for what is left as client credit. A payment that was taken back has its rows as they
-# were, and the same with a minus on the day of its reversal: a period that was reported once never changes, and the sum is nothing.
+# One row per journal entry of a payment and invoice it touched, and one for what it did to the client's credit: what came has its day, and
+# what went back has its own, with a minus. A period that was reported once never changes, and the sums are the journal's.
 _ROWS = """
-with settled as (
-  select a.organization_id, a.payment_id, a.invoice_id, sum(a.amount_minor) as amount_minor
-  from payment_allocation a join payment p on p.organization_id = a.organization_id and p.id = a.payment_id
-  where p.state = 'received' or a.amount_minor > 0
-  group by a.organization_id, a.payment_id, a.invoice_id
-), parts as (
-  select s.organization_id, s.payment_id, s.invoice_id, s.amount_minor from settled s where s.amount_minor <> 0
-  union all
-  select p.organization_id, p.id, null, p.amount_minor - p.refunded_minor - coalesce(sum(s.amount_minor), 0)
-  from payment p left join settled s on s.organization_id = p.organization_id and s.payment_id = p.id
-  group by p.organization_id, p.id, p.amount_minor, p.refunded_minor
-  having p.amount_minor - p.refunded_minor - coalesce(sum(s.amount_minor), 0) <> 0
-), report as (
-  select case sign when 1 then p.received_on else p.reversed_on end as received_on, c.legal_name as client,
-    coalesce(k.title, '') as contract, coalesce(i.number, '') as invoice, p.method, p.reference,
-    p.state, p.currency, sign * parts.amount_minor as amount_minor, p.client_id, k.id as contract_id, i.id as invoice_id,
-    p.id as payment_id,
-    (row_number() over (partition by p.id order by sign desc, i.number nulls last, i.id))::smallint as part
-  from parts
-  join payment p on p.organization_id = parts.organization_id and p.id = parts.payment_id
-  join (values (1), (-1)) as way (sign) on sign = 1 or p.state = 'reversed'
+with report as (
+  select e.booked_on as received_on, c.legal_name as client, coalesce(k.title, '') as contract, coalesce(i.number, '') as invoice, p.method,
+    p.reference, case when p.state = 'reversed' then 'reversed' when p.refunded_minor = p.amount_minor then 'returned'
+      when p.refunded_minor > 0 then 'partly_returned' else p.state end as state, p.state = 'received' as stays,
+    e.event, p.currency, -sum(j.amount_minor) as amount_minor, p.client_id, k.id as contract_id, i.id as invoice_id, p.id as payment_id,
+    (row_number() over (partition by p.id order by e.booked_on, e.id, i.number nulls last, i.id))::smallint as part
+  from payment p
+  join journal_entry e on e.organization_id = p.organization_id and e.subject_id = p.id
+  join journal_posting j on j.organization_id = e.organization_id and j.entry_id = e.id and j.account in ('receivable', 'client_credit')
   join client c on c.organization_id = p.organization_id and c.id = p.client_id
-  left join invoice i on i.organization_id = parts.organization_id and i.id = parts.invoice_id
+  left join invoice i on i.organization_id = j.organization_id and i.id = j.invoice_id
   left join contract k on k.organization_id = i.organization_id and k.id = i.contract_id
+  group by p.organization_id, p.id, e.organization_id, e.id, c.organization_id, c.id, i.organization_id, i.id, k.organization_id, k.id
 )
 select {columns} from report
 where (cast(:since as date) is null or received_on >= :since)
@@ -112,7 +106,7 @@ where (cast(:since as date) is null or received_on >= :since)
 """
 _ORDER = " order by report.received_on desc, report.payment_id desc, report.part"
 _COLUMNS = (
-    "received_on, client, contract, invoice, method, reference, state, currency, amount_minor,"
+    "received_on, client, contract, invoice, method, reference, state, event, currency, amount_minor,"
     " client_id, contract_id, invoice_id, payment_id, part"
 )
 _TYPES = (
@@ -129,6 +123,7 @@ CSV_COLUMNS = (
     "method",
     "reference",
     "state",
+    "event",
     "currency",
     "amount",
     "client_id",
@@ -137,7 +132,8 @@ CSV_COLUMNS = (
     "payment_id",
 )
 """The names of the CSV's columns, which are those of the items in JSON."""
-_TEXTS = frozenset(("client", "contract", "invoice", "method", "reference", "state", "currency"))
+_FORMULA = r"E'^[\\s\u00a0\u200b-\u200f\u2060\ufeff'']*[=+@|\uff1d\uff0b\uff20\uff0d-]|^[\\t\\r\\n]'"
+_TEXTS = frozenset(("client", "contract", "invoice", "method", "reference", "state", "event", "currency"))
 
 
 def _params(asked: PaymentsAsked) -> dict[str, Any]:
@@ -167,6 +163,7 @@ async def payment_rows(session: AsyncSession, asked: PaymentsAsked, *, after: Pl
             method=row.method,
             reference=row.reference,
             state=row.state,
+            event=row.event,
             amount=Money(int(row.amount_minor), row.currency),
             client_id=row.client_id,
             contract_id=row.contract_id,
@@ -180,10 +177,14 @@ async def payment_rows(session: AsyncSession, asked: PaymentsAsked, *, after: Pl
 
 async def payment_totals(session: AsyncSession, asked: PaymentsAsked) -> list[CurrencyTotal]:
     """The sum of each currency over the whole report, not over one page."""
-    columns = "currency, sum(amount_minor) as amount_minor, count(distinct payment_id) as payments"
+    columns = (
+        "currency, sum(amount_minor) as amount_minor,"
+        " count(distinct payment_id) filter (where event = 'payment_received' and stays) as payments,"
+        " count(distinct payment_id) filter (where event in ('payment_reversed', 'payment_refunded', 'payment_dispute_lost')) as returned"
+    )
     sql = text(_ROWS.format(columns=columns) + " group by currency order by currency").bindparams(*_TYPES)
     rows = await session.execute(sql, _params(asked))
-    return [CurrencyTotal(Money(int(row.amount_minor), row.currency), row.payments) for row in rows]
+    return [CurrencyTotal(Money(int(row.amount_minor), row.currency), row.payments, row.returned) for row in rows]
 
 
 async def copy_payments(session: AsyncSession, asked: PaymentsAsked, write: Write) -> None:
@@ -205,8 +206,12 @@ def _csv_cell(name: str) -> str:
 
 
 def _guarded_sql(cell: str) -> str:
-    """A spreadsheet runs a cell that begins like this as a formula; an apostrophe makes it text."""
-    return f"case when {cell} ~ E'^[=+@\\\\t\\\\r\\\\n-]' then '''' || {cell} else {cell} end"
+    """A spreadsheet runs a cell that begins like this as a formula; an apostrophe makes it text.
+
+    Blanks, also unseen ones, are skipped by some, and full-width signs read as plain ones by others. Apostrophes before such a sign get
+    one more, so that what was typed can always be read back.
+    """
+    return f"case when {cell} ~ {_FORMULA} then '''' || {cell} else {cell} end"
 
 
 def _decimal_sql(minor: str, currency: str) -> str:

@@ -20,6 +20,7 @@ class PaymentItem(Struct, kw_only=True):
     method: str
     reference: str
     state: str
+    event: str
     currency: str
     amount: MoneyBody
     client_id: UUID
@@ -38,6 +39,7 @@ class PaymentItem(Struct, kw_only=True):
             method=row.method,
             reference=row.reference,
             state=row.state,
+            event=row.event,
             currency=row.amount.currency,
             amount=MoneyBody.of(row.amount),
             client_id=row.client_id,
@@ -48,16 +50,17 @@ class PaymentItem(Struct, kw_only=True):
 
 
 class TotalBody(Struct, kw_only=True):
-    """The sum in one currency, over all pages."""
+    """The sum in one currency, over all pages: `payments` came and were not taken back; of `returned` something went back."""
 
     currency: str
     amount: MoneyBody
     payments: int
+    returned: int
 
     @classmethod
     def of(cls, total: CurrencyTotal) -> "TotalBody":
         """The JSON shape."""
-        return cls(currency=total.amount.currency, amount=MoneyBody.of(total.amount), payments=total.payments)
+        return cls(currency=total.amount.currency, amount=MoneyBody.of(total.amount), payments=total.payments, returned=total.returned)
 
 
 class PaymentsReportBody(Struct, kw_only=True):

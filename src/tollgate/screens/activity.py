@@ -35,6 +35,7 @@ PLAIN: Words = {
     "invoice.deleted": _("deleted a draft invoice"),
     "round.recorded": _("attached the signed document"),
     "payment.reversed": _("A payment was taken back"),
+    "invoice.dispute_ended": _("No payment of it is disputed any more"),
 }
 
 
@@ -112,6 +113,8 @@ def words(name: str, data: dict[str, Any], subject_id: UUID, names: _Names) -> M
     if name.startswith("milestone."):
         return _milestone(name, names.milestones.get(subject_id, ""))
     contact = names.contacts.get(UUID(data["contact_id"])) if data.get("contact_id") else None
+    if name == "link.opened":
+        return _("The approval page was opened") if subject_id in names.links else _("The invoice page was opened")
     return _contract(name, data) or _deliverable(name, data, names) or _link(name, data, contact) or _invoice(name, data)
 
 
@@ -174,8 +177,6 @@ def _link(name: str, data: dict[str, Any], contact: str | None) -> Message | Non
             return _("copied the approval link of %(contact)s", contact=contact or "")
         case "link.revoked" if data.get("because") == "revoked":
             return _("took the approval link of %(contact)s back", contact=contact or "")
-        case "link.opened":
-            return _("The approval page was opened")
         case "round.signed_off" if data.get("decision") == "approve":
             by_link = data.get("how") == "link"
             return _("%(contact)s approved by signed link", contact=contact or "") if by_link else _("recorded an approval")
@@ -204,6 +205,20 @@ def _invoice(name: str, data: dict[str, Any]) -> Message | None:
             return _("credited invoice %(number)s", number=data["number"])
         case "invoice.stopped_at_stripe":
             return _("The hand-over to Stripe stopped: %(reason)s", reason=data["reason"])
+        case "invoice.payment_pending":
+            return _("A bank debit of %(amount)s is processing", amount=_amount(data, "amount"))
+        case "invoice.payment_declined":
+            return _("A payment did not go through (%(code)s)", code=data["code"] or "–")
+        case "invoice.disputed":
+            return _("A payment of it is disputed (%(reason)s)", reason=data["reason"])
+        case "payment.refunded":
+            return _("%(amount)s of a payment was refunded at Stripe", amount=_amount(data, "amount"))
+        case "payment.refund_failed":
+            return _("A refund failed: %(amount)s is here again", amount=_amount(data, "amount"))
+        case "payment.dispute_lost":
+            return _("A dispute was lost: %(amount)s went back", amount=_amount(data, "amount"))
+        case "payment.dispute_won":
+            return _("A dispute was won: %(amount)s is here again", amount=_amount(data, "amount"))
         case "credit_note.issued":
             return _("Credit note %(number)s was issued", number=data["number"])
     return None

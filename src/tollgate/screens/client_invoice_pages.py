@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from litestar import Request, Response, get, post, route
+from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -21,7 +21,7 @@ from tollgate.files.storage import Storage
 from tollgate.http.commands import client_address
 from tollgate.i18n import use_locale
 from tollgate.screens import client_queries as queries
-from tollgate.screens.client_links import READS, exchange, note_open, require_link
+from tollgate.screens.client_links import exchange, note_open, require_link
 from tollgate.settings import Settings
 from tollgate.signoff.service import VerifiedLink
 from tollgate.web.downloads import attachment
@@ -34,7 +34,7 @@ ASK_FOR_LINK = limits.Limit("invoice-link", 20, timedelta(hours=1))
 ON_ITS_WAY = _("If this invoice is open, a fresh link is on its way to the billing contact")
 
 
-@route("/i/{token:str}", http_method=READS)
+@get("/i/{token:str}")
 async def open_invoice_link(
     request: AnyRequest, token: FromPath[str], db: NamedDependency[Database], settings: NamedDependency[Settings]
 ) -> Response[None]:
@@ -51,7 +51,7 @@ async def _load(db: Database, verified: VerifiedLink) -> queries.InvoicePage:
         return await queries.invoice_page(session, verified, clock.now())
 
 
-@route("/invoice/{link_id:uuid}", http_method=READS)
+@get("/invoice/{link_id:uuid}")
 async def invoice_link_page(
     request: AnyRequest, link_id: FromPath[UUID], db: NamedDependency[Database], settings: NamedDependency[Settings]
 ) -> Response[str]:
@@ -100,7 +100,7 @@ async def fresh_invoice_link(
         return await _ask(request, db, settings, (link.organization_id, link.invoice.shown.id), f"/invoice/{link_id}")
 
 
-@route("/pay/{reference:str}", http_method=READS)
+@get("/pay/{reference:str}")
 async def pay_page(request: AnyRequest, reference: FromPath[str]) -> Response[str]:
     """Where the link in a PDF leads. It holds no secret, so the page tells nothing, not even whether there is such an invoice."""
     notices = notices_of(request)

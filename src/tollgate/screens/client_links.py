@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from litestar import HttpMethod, Request, Response
+from litestar import Request, Response
 from litestar.background_tasks import BackgroundTask
 from litestar.connection import ASGIConnection
 from litestar.status_codes import HTTP_303_SEE_OTHER
@@ -14,7 +14,8 @@ from litestar.status_codes import HTTP_303_SEE_OTHER
 from tollgate.db.database import Database
 from tollgate.errors import NotAllowed, NotFound, _
 from tollgate.http.commands import client_address
-from tollgate.http.problems import as_tollgate_error, headers_of, status_of
+from tollgate.http.heads import is_head
+from tollgate.http.problems import as_tollgate_error, headers_of, note_refusal, status_of
 from tollgate.i18n import translate
 from tollgate.settings import Settings
 from tollgate.signoff import service as signoff
@@ -27,7 +28,6 @@ from tollgate.web.rendering import page
 
 log = structlog.get_logger("tollgate.screens")
 
-READS = [HttpMethod.GET, HttpMethod.HEAD]
 PLACES: dict[Kind, str] = {"approval": "sign", "invoice": "invoice"}
 """First part of the address behind each kind of link."""
 
@@ -116,7 +116,7 @@ def link_session_id_of(connection: AnyConnection) -> str | None:
 def is_visit(request: AnyRequest) -> bool:
     """Whether a person is opening the page: not a HEAD, not what a browser or mail program fetches ahead."""
     ahead = f"{request.headers.get('sec-purpose', '')} {request.headers.get('purpose', '')} {request.headers.get('x-moz', '')}"
-    return request.method == HttpMethod.GET and "prefetch" not in ahead.lower() and "prerender" not in ahead.lower()
+    return not is_head(request) and "prefetch" not in ahead.lower() and "prerender" not in ahead.lower()
 
 
 async def note_open(db: Database, request: AnyRequest, verified: VerifiedLink) -> None:
@@ -126,6 +126,8 @@ async def note_open(db: Database, request: AnyRequest, verified: VerifiedLink) -
 
 def client_failure(request: AnyRequest, error: Exception) -> Response[Any]:
     """Refusals of a client's page in a client's words; everything else as on any page."""
+    if isinstance(error, LinkUnknown | LinkNotOpened | CsrfFailed):
+        note_refusal(request, error)
     match error:
         case LinkUnknown():
             return page("screens/client/invalid.html", status=404)
@@ -136,12 +138,13 @@ def client_failure(request: AnyRequest, error: Exception) -> Response[Any]:
             return page("screens/client/send_again.html", status=403, back=_page_of(request.url.path), again=again)
         case _:
             back = _page_of(request.url.path)
-            return failure_response(request, error) if request.url.path == back else _refused(error, back)
+            return failure_response(request, error) if request.url.path == back else _refused(request, error, back)
 
 
-def _refused(error: Exception, back: str) -> Response[str]:
+def _refused(request: AnyRequest, error: Exception, back: str) -> Response[str]:
     """Something of a link's page was refused: the way out is that page, not the members' start page."""
     refused = as_tollgate_error(error)
+    note_refusal(request, refused)
     title, detail = translate(refused.title), translate(refused.detail)
     return page(
         "error.html",

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from litestar import Request, Response, Router, get, post, route
+from litestar import Request, Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -26,7 +26,7 @@ from tollgate.http.problems import status_of
 from tollgate.i18n import use_locale
 from tollgate.screens import client_queries as queries
 from tollgate.screens.client_invoice_pages import invoice_handlers
-from tollgate.screens.client_links import READS, client_failure, exchange, link_session_id_of, masked, note_open, require_link
+from tollgate.screens.client_links import client_failure, exchange, link_session_id_of, masked, note_open, require_link
 from tollgate.settings import Settings
 from tollgate.signoff import service as signoff
 from tollgate.signoff.rules import (
@@ -126,7 +126,7 @@ async def contact_command(request: AnyRequest, link: LinkPage, form: Form) -> Co
     return await command_from(request, link.organization_id, ActorKind.CONTACT, link.contact_id, "viewer", str(form.form_key))
 
 
-@route("/a/{token:str}", http_method=READS)
+@get("/a/{token:str}")
 async def open_link(
     request: AnyRequest, token: FromPath[str], db: NamedDependency[Database], settings: NamedDependency[Settings]
 ) -> Response[None]:
@@ -138,7 +138,7 @@ async def open_link(
     return await exchange(request, db, settings, token, "approval", opened)
 
 
-@route("/sign/{link_id:uuid}", http_method=READS)
+@get("/sign/{link_id:uuid}")
 async def sign_page(
     request: AnyRequest, link_id: FromPath[UUID], db: NamedDependency[Database], settings: NamedDependency[Settings]
 ) -> Response[str]:
@@ -299,7 +299,7 @@ async def send_code(
         await limits.attempt(db, LINK_CODE, str(link.link_id), settings.secret_key)
         return await signoff.request_code(db, command, verified)
 
-    done = _("A code is on its way to %(email)s; it works for 15 minutes", email=masked(link.approver_email))
+    done = _("A code is on its way to %(email)s; it works for 10 minutes", email=masked(link.approver_email))
     return await _press(request, link, ask, done)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -15,15 +16,16 @@ from tollgate.billing.rules import InvoiceState
 from tollgate.billing.service_views import InvoiceShown, show_invoice
 from tollgate.billing.snapshot import tax_label
 from tollgate.errors import Message, NotFound, _
-from tollgate.money.amount import Money
+from tollgate.money.amount import Money, total
 from tollgate.parties.models import Client, Contact, Organization
-from tollgate.payments.models import Payment, PaymentAllocation
+from tollgate.payments import queries as payments
 from tollgate.payments.queries import UNDER_WAY
 from tollgate.signoff.models import ApprovalLink, ReviewRound
 from tollgate.signoff.service import LinkPage, VerifiedLink
 from tollgate.signoff.service_page import PageDecision, PageDeliverable
 from tollgate.web.rendering import Seller
 
+NOT_PAYABLE = frozenset(("voided", "stopped", "below_minimum"))
 PAYABLE_STATES = (InvoiceState.ISSUED, InvoiceState.PARTLY_PAID)
 SOON = timedelta(minutes=10)
 """How long a page looks by itself for what follows in a moment: the invoice, its PDF, the Pay button."""
@@ -61,6 +63,10 @@ class PayableInvoice:
     """Stripe is being told; the Pay button follows by itself."""
     bank: BankView | None
     payments: tuple[PaymentRow, ...]
+    credit: Money
+    """What was paid on its page beyond what was open: the client's credit."""
+    below_minimum: bool
+    """Too little for a card: by transfer only."""
 
     @property
     def taxes(self) -> list[tuple[str, Money]]:
@@ -76,6 +82,11 @@ class PayableInvoice:
     def is_settled(self) -> bool:
         """Whether nothing more is to be paid."""
         return not self.shown.open.is_positive
+
+    @property
+    def is_on_its_way(self) -> bool:
+        """Whether a bank debit is processing: nobody is to pay a second time."""
+        return self.shown.pending.is_positive and not self.is_settled
 
     @property
     def has_pdf(self) -> bool:
@@ -182,14 +193,19 @@ async def payable_invoice(session: AsyncSession, organization_id: UUID, invoice_
         raise NotFound
     organization = await session.get_one(Organization, organization_id)
     is_open = shown.state in PAYABLE_STATES and shown.open.is_positive
-    # What is closed at Stripe is open here after a payment was taken back; its page there takes no money.
-    url = shown.stripe.hosted_url if is_open and shown.stripe.step != "voided" else None
+    # What is closed or stopped at Stripe is open here; its page there takes no money, or not what is owed.
+    payable = is_open and shown.stripe.step not in NOT_PAYABLE and not shown.pending.is_positive
+    url = shown.stripe.hosted_url if payable else None
+    received = await payments.list_payments(session, organization_id, payments.PaymentsAsked(invoice_id=invoice_id, limit=100))
+    mine = [one for one in received if one.made_for is not None and one.made_for.invoice_id == invoice_id]
     return PayableInvoice(
         shown=shown,
         pay_url=url if url and url.startswith(("https://", "http://")) else None,
-        pay_pending=is_open and not url and shown.stripe.step in UNDER_WAY and shown.stripe.problem is None,
-        bank=_bank(organization, shown.number) if is_open else None,
-        payments=await _payments(session, organization_id, invoice_id),
+        pay_pending=payable and not url and shown.stripe.step in UNDER_WAY and shown.stripe.problem is None,
+        bank=_bank(organization, shown.number) if is_open and not shown.pending.is_positive else None,
+        payments=_payments(list(reversed(received)), invoice_id),
+        credit=total((one.client_credit for one in mine), shown.currency),
+        below_minimum=is_open and shown.stripe.step == "below_minimum",
     )
 
 
@@ -200,24 +216,22 @@ def _bank(organization: Organization, number: str) -> BankView | None:
     return BankView(holder=organization.legal_name, bank=organization.bank_name, iban=iban, bic=organization.bic, reference=number)
 
 
-async def _payments(session: AsyncSession, organization_id: UUID, invoice_id: UUID) -> tuple[PaymentRow, ...]:
-    rows = await session.execute(
-        select(Payment.received_on, Payment.method, Payment.currency, PaymentAllocation.amount_minor)
-        .join(
-            PaymentAllocation,
-            (PaymentAllocation.organization_id == Payment.organization_id) & (PaymentAllocation.payment_id == Payment.id),
-        )
-        .where(
-            PaymentAllocation.organization_id == organization_id,
-            PaymentAllocation.invoice_id == invoice_id,
-            Payment.state == "received",
-        )
-        .order_by(Payment.received_on, PaymentAllocation.created_at)
-    )
-    return tuple(
-        PaymentRow(received_on=row.received_on, method=METHODS.get(row.method, _("Payment")), amount=Money(row.amount_minor, row.currency))
-        for row in rows
-    )
+def _payments(received: Sequence[payments.PaymentShown], invoice_id: UUID) -> tuple[PaymentRow, ...]:
+    """What came for an invoice and what of it went back, by day. A transfer counts with its part for this invoice."""
+    rows = []
+    for one in received:
+        whole = one.made_for is not None and one.made_for.invoice_id == invoice_id
+        parts = [one.amount] if whole else [part.amount for part in one.allocations if part.invoice_id == invoice_id]
+        came = total(parts, one.amount.currency)
+        if came.is_positive:
+            rows.append(PaymentRow(received_on=one.received_on, method=METHODS.get(one.method, _("Payment")), amount=came))
+        for refund in one.refunds:
+            if refund.state == "succeeded":
+                rows.append(PaymentRow(received_on=refund.refunded_on, method=_("Sent back to you"), amount=-refund.amount))
+        for dispute in one.disputes:
+            if dispute.state == "lost" and dispute.closed_on is not None:
+                rows.append(PaymentRow(received_on=dispute.closed_on, method=_("Given back by your bank"), amount=-dispute.amount))
+    return tuple(sorted(rows, key=lambda row: row.received_on))
 
 
 async def invoice_page(session: AsyncSession, verified: VerifiedLink, now: datetime) -> InvoicePage:

@@ -20,11 +20,13 @@ from tollgate.contracts.rules import Health, State, health
 from tollgate.db.command import Command
 from tollgate.db.database import Database, answer
 from tollgate.errors import Message, NotFound, _, ngettext
+from tollgate.jobs import outbox
 from tollgate.jobs.service import jobs_of, requeue
 from tollgate.money.amount import Money
 from tollgate.parties import queries as parties
 from tollgate.parties.rules import Seller
 from tollgate.payments import queries as payments
+from tollgate.payments import queries_returns as returns
 from tollgate.screens import queries
 from tollgate.screens.queries import MilestoneRow, Tally
 from tollgate.web.actions import act
@@ -93,6 +95,7 @@ async def home(request: Request[Any, Any, Any], caller: NamedDependency[Caller],
         needs = await needs_of(session, caller, seller, today) if contracts else []
         shown = await _figures(session, caller.organization_id, seller, today) if contracts else []
         timeline = await _timeline(session, caller.organization_id, seller, today) if agreed else None
+        held = await outbox.state(session) if caller.may(Permission.ADMINISTER) else None
     steps = first_steps(seller, clients, contracts, agreed)
     return page(
         "screens/home.html",
@@ -105,6 +108,15 @@ async def home(request: Request[Any, Any, Any], caller: NamedDependency[Caller],
         today=today,
         fresh=contracts == 0,
         may_add=caller.may(Permission.MANAGE_CONTRACTS),
+        held=None if held is None else _held(held, seller.time_zone),
+    )
+
+
+def _held(held: outbox.Hold, zone: str) -> Message:
+    return _(
+        "Restored from a backup of %(instant)s: nothing is sent, billed or asked of Stripe until whoever runs this server "
+        "confirms with the command tollgate outbox --release",
+        instant=i18n.instant(held.backup_made_at, zone),
     )
 
 
@@ -173,10 +185,29 @@ async def _stuck(session: AsyncSession, caller: Caller) -> list[Need]:
                 rank=1 if halted else 3,
                 since=clock.now(),
                 tone="overdue" if halted else "at_risk",
-                word=_("Stripe stopped") if halted else _("Stripe waits"),
+                word=_("Stripe stopped") if halted else _("Look at Stripe"),
                 title=stopped.number,
-                detail=_("%(problem)s", problem=stopped.problem),
+                detail=stopped.problem,
                 href=f"/invoices/{stopped.invoice_id}",
+            )
+        )
+    for dispute in await returns.disputed(session, organization_id):
+        answer_by = i18n.day(dispute.respond_by) if dispute.respond_by is not None else ""
+        what = (
+            _("%(client)s · answer at Stripe by %(day)s, or it is lost", client=dispute.client_name, day=answer_by)
+            if answer_by
+            else _("%(client)s · answer at Stripe", client=dispute.client_name)
+        )
+        found.append(
+            Need(
+                rank=1,
+                since=dispute.created_at,
+                tone="at_risk",
+                word=_("Disputed"),
+                title=dispute.number,
+                detail=what,
+                href=f"/invoices/{dispute.invoice_id}",
+                amount=dispute.amount,
             )
         )
     if caller.may(Permission.ADMINISTER):

@@ -1,5 +1,6 @@
 """The invoice page: the document as issued, what was paid of it, and where it stands at Stripe."""
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from tollgate.billing.pages import reasons_against_void
 from tollgate.billing.service_views import show_invoice
 from tollgate.db.database import Database
 from tollgate.errors import Message, _
+from tollgate.money.amount import Money
 from tollgate.parties import queries as parties
 from tollgate.payments import queries as payments
 from tollgate.screens.activity import activity_of
@@ -32,6 +34,11 @@ STRIPE_WORDS: dict[str, tuple[str, Message, Message]] = {
     "sent": ("on_time", _("Payable online"), _("The client can pay on Stripe's page; our mail and pages lead there.")),
     "voided": ("neutral", _("Withdrawn"), _("It can no longer be paid at Stripe.")),
     "not_needed": ("neutral", _("Nothing to collect"), _("There is nothing to pay online.")),
+    "below_minimum": (
+        "neutral",
+        _("Below the card minimum"),
+        _("What is open is less than a card can be charged with; it is paid by bank transfer."),
+    ),
     "stopped": ("overdue", _("Stopped"), _("Stripe holds something else than our invoice says, so nothing goes on before somebody looks.")),
 }
 """Tone, word and sentence of each step."""
@@ -48,13 +55,14 @@ async def invoice_page(
         asked = payments.PaymentsAsked(invoice_id=invoice_id, limit=100)
         received = await payments.list_payments(session, caller.organization_id, asked)
         billed_to = await parties.billing_contacts_of(session, caller.organization_id, invoice.client_id)
-        activity = await activity_of(session, caller.organization_id, subjects={invoice_id}, limit=50)
+        subjects = {invoice_id, *(one.id for one in received)}
+        activity = await activity_of(session, caller.organization_id, subjects=subjects, limit=50)
     return page(
         "screens/invoice.html",
         shell=shell_for(request, "invoices"),
         form=Form.empty(csrf_token=csrf_token_for(request), values={"version": invoice.version}),
         invoice=invoice,
-        payments=[(one, next((part.amount for part in one.allocations if part.invoice_id == invoice_id), None)) for one in received],
+        payments=[_for_this(one, invoice_id) for one in received],
         billed_to=[one.name for one in billed_to],
         activity=activity,
         stripe=_stripe_words(invoice.stripe.step, invoice.state),
@@ -65,8 +73,27 @@ async def invoice_page(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """A payment as the invoice shows it."""
+
+    payment: payments.PaymentShown
+    came: Money | None
+    """What came for this invoice: all of it where it was paid on its page, else its part; None for nothing (any more)."""
+    credit: Money | None
+    """What of it is client credit, where it was made for this invoice."""
+
+
+def _for_this(payment: payments.PaymentShown, invoice_id: UUID) -> Settling:
+    settled = next((part.amount for part in payment.allocations if part.invoice_id == invoice_id), None)
+    mine = payment.made_for is not None and payment.made_for.invoice_id == invoice_id
+    return Settling(
+        payment, payment.amount if mine else settled, payment.client_credit if mine and payment.client_credit.is_positive else None
+    )
+
+
 def _stripe_words(step: str, state: str) -> tuple[str, Message, Message]:
-    if state == "paid" and step in {"finalized", "sent"}:
+    if state == "paid" and step in {"finalized", "sent", "below_minimum"}:
         return "paid", _("Settled"), _("There is nothing left to pay at Stripe.")
     return STRIPE_WORDS.get(step, STRIPE_WORDS["waiting"])
 

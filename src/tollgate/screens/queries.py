@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate.billing.models import BillingBlock, Invoice
 from tollgate.contracts.models import Contract, Milestone
+from tollgate.ledger.models import JournalEntry, JournalPosting
 from tollgate.mail.models import MailMessage
 from tollgate.money.amount import Money
 from tollgate.parties.models import Client, Contact
@@ -116,14 +117,23 @@ async def open_tally(session: AsyncSession, organization_id: UUID, overdue_on: d
 
 
 async def received_tally(session: AsyncSession, organization_id: UUID, first: date, last: date) -> Tally:
-    """Money received from `first` to `last`, refunds taken off."""
-    rows = await session.execute(
-        select(Payment.currency, func.count(), func.sum(Payment.amount_minor - Payment.refunded_minor))
+    """Money received from `first` to `last`, what went back in these days taken off: the payments report's figures."""
+    counted = await session.execute(
+        select(Payment.currency, func.count())
         .where(Payment.organization_id == organization_id, Payment.state == "received", Payment.received_on.between(first, last))
         .group_by(Payment.currency)
-        .order_by(Payment.currency)
     )
-    return _tally([tuple(row) for row in rows])  # type: ignore[misc]
+    counts = {row[0]: row[1] for row in counted}
+    rows = await session.execute(
+        select(JournalPosting.currency, func.sum(JournalPosting.amount_minor))
+        .join(JournalEntry, (JournalEntry.organization_id == JournalPosting.organization_id) & (JournalEntry.id == JournalPosting.entry_id))
+        .where(
+            JournalPosting.organization_id == organization_id, JournalPosting.account == "bank", JournalEntry.booked_on.between(first, last)
+        )
+        .group_by(JournalPosting.currency)
+        .order_by(JournalPosting.currency)
+    )
+    return _tally([(currency, counts.get(currency, 0), minor) for currency, minor in rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from tollgate.errors import _, invalid
 from tollgate.files.storage import Storage
 from tollgate.http.bodies import clean, uuid_or_none
 from tollgate.http.commands import perform
+from tollgate.http.describing import takes
 from tollgate.http.uploads import MOST_BYTES, read_multipart
 from tollgate.signoff import service
 from tollgate.signoff.certificate import KIND
@@ -59,6 +60,7 @@ async def withdraw(
     guards=[requires(Permission.ADMINISTER)],
     status_code=200,
     request_max_body_size=MOST_BYTES,
+    opt=takes(form={"file": "binary", "contact_id": "uuid", "signed_name": ""}),
 )
 async def record_approval(
     milestone_id: FromPath[UUID],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,10 +19,17 @@ from tollgate.signoff.rules import RoundState
 from tollgate.signoff.service_input import REMINDER_BEFORE_EXPIRY, REMINDERS_AFTER
 from tollgate.signoff.service_rounds import ask_for_decision
 
+ContractOf = Callable[[AsyncSession, UUID, UUID], Awaitable[UUID]]
+"""(session, organization, invoice link) → the contract: billing knows it, which this room may not import; wired in `app.py`."""
 
-def handlers() -> dict[type[Job], Handler]:
+
+def handlers(contract_of_invoice_link: ContractOf) -> dict[type[Job], Handler]:
     """This room's jobs. `certificate_rendered` is handed to the documents room, which knows whose document it made."""
-    return {Timers: run_timers, ChainOpen: chain_open}
+
+    async def chained(run: Run, job: ChainOpen) -> None:
+        await chain_open(run, job, contract_of_invoice_link)
+
+    return {Timers: run_timers, ChainOpen: chained}
 
 
 async def run_timers(run: Run, job: Timers) -> None:
@@ -61,18 +69,22 @@ def due_reminder(row: ReviewRound, link: ApprovalLink) -> str | None:
     return max(passed)[1] if passed else None
 
 
-async def chain_open(run: Run, job: ChainOpen) -> None:
+async def chain_open(run: Run, job: ChainOpen, contract_of_invoice_link: ContractOf) -> None:
     """Note an opening in the audit trail; its row was written apart, without taking the chain's lock."""
     async with run.record() as session:
         row = await session.get(LinkOpen, (run.organization_id, job.open_id))
         if row is None:
             return
-        subject = ("approval_link", row.approval_link_id) if row.approval_link_id else ("invoice_link", row.invoice_link_id)
-        contract_id = None
-        if row.approval_link_id:
+        if row.approval_link_id is not None:
+            subject = ("approval_link", row.approval_link_id)
             round_id = await queries.round_of_link(session, run.organization_id, row.approval_link_id)
             contract_id = (await queries.review(session, run.organization_id, round_id)).contract.id
-        audit.record(session, "link.opened", subject, contract_id=contract_id, open_id=row.id, ip_hash=row.ip_hash)  # type: ignore[arg-type]
+        elif row.invoice_link_id is not None:
+            subject = ("invoice_link", row.invoice_link_id)
+            contract_id = await contract_of_invoice_link(session, run.organization_id, row.invoice_link_id)
+        else:
+            return
+        audit.record(session, "link.opened", subject, contract_id=contract_id, open_id=row.id, ip_hash=row.ip_hash)
 
 
 async def certificate_rendered(run: Run, job: DocumentRendered) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from uuid import UUID
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tollgate import audit, clock
@@ -37,6 +38,8 @@ from tollgate.signoff.rules import Decision, DecisionKind, LinkExpired, RevokedB
 from tollgate.signoff.service_input import CODE_ATTEMPTS, LinkDecision, Recorded
 from tollgate.signoff.service_rounds import close_round
 from tollgate.signoff.tokens import VerifiedLink
+
+log = structlog.get_logger("tollgate.signoff")
 
 
 class CodeNeeded(Conflict):
@@ -288,6 +291,8 @@ async def _check_recording(session: AsyncSession, command: Command, contract: Co
         delivered_by = (await queries.review(session, command.organization_id, milestone.round_id)).round.delivered_by
     behind = await queries.people_behind(session, command.organization_id, delivered_by)
     own = bool(behind & await queries.people_behind(session, command.organization_id, command.actor_id))
+    # The certificate names who recorded it.
+    require_printable("/recorded_by", await queries.member_name(session, command.organization_id, command.actor_id))
     facts = MilestoneFacts(delivered_by_actor=own, signed_document=True)
     await check_move(session, contract, milestone, Event.RECORD_APPROVAL, facts)
 
@@ -320,6 +325,7 @@ def _check_code(link: ApprovalLink, code: str) -> None:
     if clock.now() >= link.code_expires_at:
         raise CodeNeeded(_("this code is too old; ask for a new one"))
     if not hmac.compare_digest(link.code_sha256, code_hash(link.id, code)):
+        log.warning("code refused", link=str(link.id))
         raise CodeNeeded(_("this is not the code that was mailed to you"))
 
 

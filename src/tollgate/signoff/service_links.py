@@ -13,6 +13,7 @@ from tollgate.access.emails import checked_email
 from tollgate.db.command import ActorKind, Command
 from tollgate.db.database import Database, answer
 from tollgate.db.types import uuid7
+from tollgate.documents.printable import require_printable
 from tollgate.errors import Conflict, TooManyAttempts, _
 from tollgate.jobs import enqueue
 from tollgate.mail import service as mail
@@ -161,6 +162,9 @@ async def request_code(db: Database, command: Command, verified: VerifiedLink) -
 async def propose_colleague(db: Database, command: Command, verified: VerifiedLink, name: str, email: str) -> UUID:
     """ "Not me": name who should decide instead; a member confirms before anything is sent. Answers the link's id."""
     name, email = clean_name(name), checked_email(email, "/email")
+    # Once confirmed they decide, and the certificate names them.
+    require_printable("/signed_name", name)
+    require_printable("/email", email)
     async with db.transaction(verified.organization_id, command) as session:
         review = await _review_of(session, verified)
         if review.round.state != RoundState.OPEN:

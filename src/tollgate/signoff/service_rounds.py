@@ -47,7 +47,9 @@ async def deliver(db: Database, command: Command, milestone_id: UUID, delivery: 
         facts = MilestoneFacts(contract_state=ContractState(contract.state), deliverables=len(shown), approvers=len(approvers))
         # Asked here already: a draft has no contract version that the content could name.
         await check_move(session, contract, milestone, Event.DELIVER, facts)
-        _check_printable(delivery.message, shown)
+        people = await contract_queries.contacts(session, command.organization_id, approvers)
+        names = [text for contact in people.values() for text in (contact.name, contact.email)]
+        _check_printable(delivery.message, shown, names, await queries.member_name(session, command.organization_id, command.actor_id))
         agreed = await queries.contract_version(session, command.organization_id, contract.id)
         if agreed is None:
             raise RuntimeError(f"contract {contract.id} is active without a version")
@@ -229,9 +231,15 @@ def _deliverable(row: Deliverable) -> DeliverableFacts:
     return DeliverableFacts(kind=row.kind, title=row.title, sha256_hex=sha256_hex, size=row.size, url=row.url, note=row.note)
 
 
-def _check_printable(message: str, shown: Sequence[Deliverable]) -> None:
+def _check_printable(message: str, shown: Sequence[Deliverable], approvers: Sequence[str], member: str) -> None:
+    """All that the certificate will show. Who approves and who delivered stands there by name, and by address where a link was mailed."""
     texts = [text for item in shown for text in (item.title, item.url, item.note)]
-    asked = [printing_problem("/message", message), printing_problem("/deliverables", *texts)]
+    asked = [
+        printing_problem("/message", message),
+        printing_problem("/deliverables", *texts),
+        printing_problem("/contact_ids", *approvers),
+        printing_problem("/delivered_by", member),
+    ]
     problems = [problem for problem in asked if problem is not None]
     if problems:
         raise Invalid(problems[0].detail if len(problems) == 1 else None, errors=problems)

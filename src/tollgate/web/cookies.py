@@ -21,6 +21,14 @@ def host_cookie(settings: Settings, name: str, value: str, *, max_age: int | Non
     )
 
 
+def hardened(set_cookie: str) -> str:
+    """A `Set-Cookie` of an https server as `host_cookie` would write it: for cookies made where no settings are at hand (notices)."""
+    name, _equals, rest = set_cookie.partition("=")
+    prefixed = name if name.startswith("__Host-") else f"__Host-{name}"
+    attributes = {part.partition("=")[0].strip().lower() for part in rest.split(";")[1:]}
+    return f"{prefixed}={rest}" + ("" if "secure" in attributes else "; Secure")
+
+
 def expired_cookie(settings: Settings, name: str) -> Cookie:
     """The cookie that removes `name` from the browser."""
     return host_cookie(settings, name, "", max_age=0)

@@ -10,11 +10,14 @@ from litestar import Request, Response
 
 from tollgate import i18n
 from tollgate.errors import NotSignedIn, _
-from tollgate.http.problems import Problem, as_tollgate_error, headers_of, problem_response, status_of
+from tollgate.http.problems import Problem, as_tollgate_error, headers_of, note_refusal, problem_response, status_of
 from tollgate.web.csrf import Csrf, CsrfFailed
 from tollgate.web.rendering import page, see_other
 
 MACHINES = ("/api/", "/webhooks/", "/health/", "/metrics")
+
+LONGEST_RETURN = 500
+"""Characters of an address that somebody is brought back to after signing in."""
 
 
 def failure_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
@@ -23,8 +26,11 @@ def failure_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     if path.startswith(MACHINES):
         return problem_response(request, error)
     refused = as_tollgate_error(error)
+    note_refusal(request, refused)
     if isinstance(refused, NotSignedIn):
-        here = path if request.method == "GET" and path != "/" else ""
+        here = _asked(request) if request.method == "GET" and path != "/" else ""
+        if len(here) > LONGEST_RETURN:
+            here = path if len(path) <= LONGEST_RETURN else ""  # The sign-in would not go back there, and no header should be endless.
         return see_other(f"/sign-in?next={quote(here)}" if here else "/sign-in")
     title = i18n.translate(refused.detail if isinstance(refused, Problem) else refused.title)
     detail = i18n.translate(refused.detail)
@@ -44,6 +50,11 @@ def failure_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     )
 
 
+def _asked(request: Request[Any, Any, Any]) -> str:
+    """The address as it was asked for, filters and place in the list with it."""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Again:
     """A refused form as it was typed, with a token that is valid now."""
@@ -60,5 +71,4 @@ def again_of(request: Request[Any, Any, Any], refused: Exception, *, members: bo
     if not isinstance(refused, CsrfFailed) or not refused.typed:
         return None
     csrf: Csrf = request.app.state.csrf
-    action = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return Again(action, csrf.token(request), refused.typed, signed_out=members and request.scope.get("user") is None)
+    return Again(_asked(request), csrf.token(request), refused.typed, signed_out=members and request.scope.get("user") is None)

@@ -13,6 +13,8 @@ from litestar.datastructures import Cookie
 
 from tollgate.errors import Message
 from tollgate.i18n import translate
+from tollgate.settings import Settings
+from tollgate.web.cookies import cookie_name
 
 COOKIE = "tg-notice"
 LONGEST = 500
@@ -30,7 +32,10 @@ class Notice:
 
 
 def notice_cookie(notice: Message | str, kind: NoticeKind = "success") -> Cookie:
-    """The cookie that carries a notice to the next page. It grants nothing and is shown as text, so it needs no signature."""
+    """The cookie that carries a notice to the next page. It grants nothing and is shown as text, so it needs no signature.
+
+    On https `web.headers` gives it Secure and the `__Host-` prefix, like every cookie.
+    """
     text = translate(notice) if isinstance(notice, Message) else notice
     value = base64.urlsafe_b64encode(json.dumps([kind, text[:LONGEST]]).encode()).decode().rstrip("=")
     return Cookie(key=COOKIE, value=value, path="/", httponly=True, samesite="lax", max_age=60)
@@ -43,7 +48,8 @@ def shown_cookie() -> Cookie:
 
 def notices_of(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[Notice, ...]:
     """The notice that came with this request; anything unreadable is no notice."""
-    raw = connection.cookies.get(COOKIE, "")
+    settings: Settings | None = connection.app.state.get("settings")
+    raw = connection.cookies.get(COOKIE if settings is None else cookie_name(settings, COOKIE), "")
     if not raw or len(raw) > 4 * LONGEST:
         return ()
     try:

@@ -139,7 +139,7 @@ def test_static_files_live_a_year_under_their_hash_only(client: TestClient[Lites
         answer = client.get(static_url(name))
         assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
     assert client.get("/static/0000000000000000/tollgate.css").headers["cache-control"] == "no-cache"
-    assert client.get("/favicon.ico").headers["content-type"] == "image/svg+xml"
+    assert client.get("/favicon.ico").headers["content-type"] == "image/svg+xml; charset=utf-8"
 
 
 @pytest.mark.parametrize("name", ["missing.css", "../rendering.py", "%2e%2e/rendering.py", "vendor/README.md"])

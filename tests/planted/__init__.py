@@ -1,0 +1,1 @@
+"""Tests of the tests: bugs planted one at a time, each of which a named suite must catch."""
