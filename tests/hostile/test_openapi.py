@@ -66,12 +66,9 @@ async def ids_of(house: House) -> Ids:
 
 
 def is_wrong(case: Any) -> bool:
-    """Whether the query or the body breaks the description; paths and headers are put right by `call`."""
+    """Whether the body breaks the description. Paths and headers are put right by `call`, and in a query all is text: `null` may be one."""
     components = case.meta.components if case.meta is not None else {}
-    return any(
-        place in components and components[place].mode is GenerationMode.NEGATIVE
-        for place in (ParameterLocation.QUERY, ParameterLocation.BODY)
-    )
+    return ParameterLocation.BODY in components and components[ParameterLocation.BODY].mode is GenerationMode.NEGATIVE
 
 
 def explore(house: House, description: dict[str, Any], mode: GenerationMode, ids: Ids) -> tuple[int, dict[int, int], list[str]]:
@@ -88,6 +85,8 @@ def explore(house: House, description: dict[str, Any], mode: GenerationMode, ids
             for name in case.path_parameters or {}:
                 if ids.get(name):
                     case.path_parameters[name] = drawn.choice(ids[name])
+        for name in [one for one in case.headers if one.lower() == "authorization"]:
+            del case.headers[name]  # A wrong key is refused before anything else is looked at.
         case.headers["If-Match"] = f'"{drawn.choice([1, 1, 2, 3])}"'
         response = case.call(base_url=house.url, headers=house.bearer, timeout=120)
         statuses[response.status_code] = statuses.get(response.status_code, 0) + 1

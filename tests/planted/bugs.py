@@ -290,6 +290,7 @@ MAIL_AND_PAPER = (
             "        if (await session.execute(locked.with_for_update())).scalar_one() is not None:",
             "        if not (await session.execute(locked.with_for_update())).all():",
         ),
+        Edit(GUARDS, "  if tg_op = 'DELETE' or old.pdf_sha256_hex is not null\n     or to_jsonb", "  if tg_op = 'DELETE' or to_jsonb"),
     ),
     _bug(
         "a CSV cell is a formula",
