@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SRC = "src/tollgate"
-GUARDS = "migrations/versions/2026-11-24_guard_rows.py"
+MIGRATIONS = "migrations/versions"
+GUARDS = f"{MIGRATIONS}/2026-11-24_guard_rows.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +344,18 @@ TENANTS = (
     ),
 )
 
+_RECLAIMED = (
+    'AFTER = """\n'
+    "create or replace function job_claim_unheld(p_limit integer, p_now timestamptz, p_until timestamptz)\n"
+    "returns table (id uuid, organization_id uuid, kind varchar, arguments jsonb, fence bigint, attempts integer, max_attempts integer)\n"
+    "language plpgsql security definer set search_path = public, pg_temp as $$\n"
+    "#variable_conflict use_column\n"
+    "begin\n"
+    "  -- A lease that ran out is a worker that died, perhaps of this very job.\n"
+    "  update job set faults = faults + 1, fence"
+)
+"""The newest of the functions that claim jobs: a bug in an older one would do nothing."""
+
 JOBS = (
     _bug(
         "a job is finished without its fence",
@@ -361,9 +374,9 @@ JOBS = (
     ),
     _bug(
         "a job that kills its worker is tried for ever",
-        GUARDS,
-        "  update job set faults = faults + 1, fence = fence + 1, leased_until = null,",
-        "  update job set fence = fence + 1, leased_until = null,",
+        f"{MIGRATIONS}/2026-11-25_share_workers.py",
+        _RECLAIMED,
+        _RECLAIMED.replace("faults = faults + 1, ", ""),
         "tests/service/test_foundation.py::test_a_job_that_kills_its_worker_is_given_up_too",
     ),
 )

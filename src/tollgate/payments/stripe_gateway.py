@@ -18,16 +18,10 @@ import stripe
 from stripe import StripeClient
 
 from tollgate.payments.gateway import (
-    AddLine,
-    AskLess,
-    EnsureCustomer,
-    Finalize,
     GatewayBusy,
     GatewayIdentity,
     GatewayRefused,
     KeyRefused,
-    MarkPaidElsewhere,
-    OpenDraft,
     Order,
     SeenAttempt,
     SeenDispute,
@@ -35,11 +29,10 @@ from tollgate.payments.gateway import (
     SeenInvoice,
     SeenPayment,
     SeenRefund,
-    Send,
-    Withdraw,
 )
 from tollgate.payments.returns import AttemptState, DisputeState, RefundState
 from tollgate.payments.rules import ProviderInvoice, ProviderInvoiceState, ProviderPaymentState
+from tollgate.payments.stripe_requests import REQUESTS
 
 API_VERSION = "2026-10-28.endive"
 """The version whose shapes this module reads; an upgrade of the library does not move it."""
@@ -80,7 +73,7 @@ class StripeGateway:
 
     def freeze(self, order: Order) -> str:
         """The request for `order` as JSON: word, target and Stripe's parameters."""
-        word, target, params = _REQUESTS[type(order)](order)
+        word, target, params = REQUESTS[type(order)](order)
         return json.dumps({"order": word, "target": target, "params": params}, ensure_ascii=False, sort_keys=True)
 
     async def carry_out(self, frozen: str, key: str) -> str:
@@ -217,86 +210,6 @@ def _translated(call: Callable[[], T]) -> T:
 def _message(error: stripe.StripeError) -> str:
     return str(error.user_message or error)[:400]
 
-
-# What each order becomes: its word, the object it is about, and Stripe's parameters.
-
-
-def _customer_request(order: EnsureCustomer) -> tuple[str, str | None, dict[str, Any]]:
-    params: dict[str, Any] = {
-        "name": order.name[:256],
-        "email": order.email,
-        "address": {name: value for name, value in order.address.items() if value},
-        "preferred_locales": [order.locale],
-        "metadata": {"tollgate_client": order.client_id, "tollgate_organization": order.organization_id},
-    }
-    params = {name: value for name, value in params.items() if value}
-    if order.customer_id is not None:
-        # What was paid too much is client credit in our books, and is not taken off the next invoice behind their back.
-        params["balance"] = 0
-    return "customer", order.customer_id, params
-
-
-def _draft_request(order: OpenDraft) -> tuple[str, str | None, dict[str, Any]]:
-    due: dict[str, Any] = {"days_until_due": 0} if order.due_at is None else {"due_date": int(order.due_at.timestamp())}
-    return (
-        "draft",
-        None,
-        {
-            "customer": order.customer_id,
-            "currency": order.currency.lower(),
-            "number": order.number,
-            "description": order.description[:1500],
-            "collection_method": "send_invoice",
-            "auto_advance": False,
-            "automatic_tax": {"enabled": False},
-            "pending_invoice_items_behavior": "exclude",
-            "metadata": {"tollgate_invoice": order.invoice_id, "tollgate_organization": order.organization_id},
-            **due,
-        },
-    )
-
-
-def _line_request(order: AddLine) -> tuple[str, str | None, dict[str, Any]]:
-    return (
-        "line",
-        order.provider_invoice_id,
-        {
-            "invoice": order.provider_invoice_id,
-            "customer": order.customer_id,
-            "amount": order.amount,
-            "currency": order.currency.lower(),
-            "description": order.description[:500],
-            "discountable": False,
-            "metadata": {"tollgate_invoice": order.invoice_id, "tollgate_line": str(order.position)},
-        },
-    )
-
-
-def _less_request(order: AskLess) -> tuple[str, str | None, dict[str, Any]]:
-    return (
-        "ask_less",
-        order.provider_invoice_id,
-        {
-            "invoice": order.provider_invoice_id,
-            "amount": order.amount,
-            "memo": order.memo[:500],
-            # It is no document of ours, and nobody gets two.
-            "email_type": "none",
-            "metadata": {"tollgate_step": order.step},
-        },
-    )
-
-
-_REQUESTS: dict[type, Callable[[Any], tuple[str, str | None, dict[str, Any]]]] = {
-    EnsureCustomer: _customer_request,
-    OpenDraft: _draft_request,
-    AddLine: _line_request,
-    Finalize: lambda order: ("finalize", order.provider_invoice_id, {"auto_advance": False}),
-    Send: lambda order: ("send", order.provider_invoice_id, {}),
-    Withdraw: lambda order: ("withdraw", order.provider_invoice_id, {}),
-    MarkPaidElsewhere: lambda order: ("mark_paid", order.provider_invoice_id, {"paid_out_of_band": True}),
-    AskLess: _less_request,
-}
 
 # How a frozen order is sent. Orders on an existing invoice look at its state first, so that twice is once.
 
