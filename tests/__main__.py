@@ -82,11 +82,12 @@ def main(arguments: list[str]) -> int:
         os.environ.pop(name, None)
     import pytest
 
-    # A process per core, each with a PostgreSQL of its own; a file stays in one process, for its shared fixtures.
+    # A process per core and one more, for outages and lost answers are waited for; each has a PostgreSQL of its own, and a file
+    # stays in one process, for its shared fixtures.
     spread = (
         []
         if any(argument.startswith(("-n", "-p", "--pdb")) for argument in arguments)
-        else ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
+        else ["-n", str(min(4, (os.cpu_count() or 1) + 1)), "--dist", "loadfile"]
     )
     return int(pytest.main(["-q", *spread, *arguments]))
 

@@ -54,7 +54,9 @@ def cluster() -> Iterator[embedded.EmbeddedServer]:
 async def database_name(cluster: embedded.EmbeddedServer) -> AsyncIterator[str]:
     """A fresh, migrated database of its own."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    await asyncio.to_thread(embedded.run_sql, cluster, f"create database {name} template {TEMPLATE} owner tollgate_owner", "postgres")
+    await asyncio.to_thread(
+        embedded.run_sql, cluster, f"create database {name} template {TEMPLATE} owner tollgate_owner strategy file_copy", "postgres"
+    )
     yield name
     await asyncio.to_thread(embedded.run_sql, cluster, f"drop database {name} with (force)", "postgres")
 

@@ -268,7 +268,9 @@ async def databases(server: embedded.EmbeddedServer, template: str) -> AsyncIter
     @asynccontextmanager
     async def new() -> AsyncIterator[str]:
         name = f"lives_{os.getpid()}_{next(numbers)}"
-        await asyncio.to_thread(embedded.run_sql, server, f"create database {name} template {template} owner tollgate_owner", "postgres")
+        await asyncio.to_thread(
+            embedded.run_sql, server, f"create database {name} template {template} owner tollgate_owner strategy file_copy", "postgres"
+        )
         try:
             yield server.url(database=name)
         finally:

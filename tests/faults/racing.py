@@ -44,12 +44,14 @@ from tollgate.signoff.tokens import VerifiedLink
 
 SUITE, PROOF = 200, 2_000
 """Races of a kind, in every run and in the long one; a kind may ask for others."""
+FEW = 40
+"""In every run of a kind that is a variation of another; the long run has as many of each."""
 BATCH = 200
 """Races in one organization; then a new one, so that the last race costs no more than the first."""
 AMOUNT = 1_000_01
 LEAST_STEP, MOST_STEP, MOST_LATE = 0.0005, 0.004, 0.1
 """Seconds by which the start of a side that came first is moved, and how far at most."""
-LEAST_OVERLAPPING_PERCENT = 50
+LEAST_OVERLAPPING_PERCENT = 20
 """Below this it was no race; a busy machine delays both sides alike."""
 ENDINGS_FROM = 100
 """With fewer races an ending that is possible may not have come up."""

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from tests.factories.filled import invoice_of, today
-from tests.faults.racing import Card, Kind, Outcomes, Side, Track, one_winner, run_kind
+from tests.faults.racing import FEW, Card, Kind, Outcomes, Side, Track, one_winner, run_kind
 from tollgate import clock
 from tollgate.billing import service as billing
 from tollgate.billing.models import CreditNote, Invoice
@@ -150,7 +150,7 @@ async def two_issuers(track: Track, count: int) -> None:
     assert await track.count(Invoice) == count
 
 
-@kind("member", "worker", suite=100)
+@kind("member", "worker", suite=FEW)
 async def member_against_worker(track: Track, count: int) -> None:
     """Somebody presses "invoice" while the job that bills by itself runs."""
     cases = await track.delivered(count, invoicing_on_approval="issue")
@@ -187,7 +187,7 @@ async def issue_against_void(track: Track, count: int) -> None:
 # ---- money against what takes the invoice back ----------------------------------------------------------------------------
 
 
-@kind("paid", "void")
+@kind("paid", "void", suite=FEW)
 async def transfer_against_void(track: Track, count: int) -> None:
     """A transfer is recorded while the invoice is made void: what is paid is not void, what is void is not paid."""
     till = await Till.opened(track)
@@ -231,7 +231,7 @@ async def card_against_credit(track: Track, count: int) -> None:
 # ---- money against money --------------------------------------------------------------------------------------------------
 
 
-@kind("named", "oldest due")
+@kind("named", "oldest due", suite=FEW)
 async def two_transfers(track: Track, count: int) -> None:
     """Two people record the same line of the statement: the second is refused, or becomes client credit where no invoice was named."""
     till = await Till.opened(track)
@@ -253,7 +253,7 @@ async def two_transfers(track: Track, count: int) -> None:
     assert (await till.seen(invoice)).state == "issued"
 
 
-@kind("transfer first", "card first", suite=100)
+@kind("transfer first", "card first", suite=FEW)
 async def transfer_against_card(track: Track, count: int) -> None:
     """A transfer is recorded while Stripe tells of a card payment of the same invoice: paid once, the card's money is never lost."""
     till = await Till.opened(track)
@@ -268,7 +268,7 @@ async def transfer_against_card(track: Track, count: int) -> None:
         await till.credit(invoice)()
 
 
-@kind("one", "other", suite=100)
+@kind("one", "other", suite=FEW)
 async def one_payment_told_twice(track: Track, count: int) -> None:
     """Two webhooks about one payment are handled at once: it is recorded once."""
     till = await Till.opened(track)
@@ -286,7 +286,7 @@ async def one_payment_told_twice(track: Track, count: int) -> None:
             invoice = await till.issued()
 
 
-@kind("reversed first", "paid first", suite=100)
+@kind("reversed first", "paid first", suite=FEW)
 async def reverse_against_payment(track: Track, count: int) -> None:
     """A part payment is taken back while somebody records that all of the invoice was paid: right afterwards, too much before."""
     till = await Till.opened(track)

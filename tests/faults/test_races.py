@@ -21,7 +21,7 @@ from sqlalchemy import select
 from tests.browser.client_fixture import fields_of
 from tests.factories.proof import seed
 from tests.factories.shop import PAPER
-from tests.faults.racing import Card, Kind, Link, Side, Track, one_winner, run_kind
+from tests.faults.racing import FEW, Card, Kind, Link, Side, Track, one_winner, run_kind
 from tollgate.access import service as access
 from tollgate.access.rules import Role
 from tollgate.cli.serving import listen, web
@@ -99,7 +99,7 @@ async def approve_against_request_for_changes(track: Track, count: int) -> None:
         track.ended(winner, case.milestone_id, "approved" if winner == "approved" else "changes_requested")
 
 
-@kind("approved", "refused")
+@kind("approved", "refused", suite=FEW)
 async def same_link_in_two_windows(track: Track, count: int) -> None:
     """One approver decides one way here and the other way there."""
     for case in await track.delivered(count):
@@ -131,7 +131,7 @@ async def approve_against_withdraw(track: Track, count: int) -> None:
             track.ended(winner, case.milestone_id, "in_progress", sign_offs=0)
 
 
-@kind("approved", "redelivered")
+@kind("approved", "redelivered", suite=FEW)
 async def approve_against_redelivery(track: Track, count: int) -> None:
     """The client approves while the work is taken back and shown anew: the old link never decides on the new round."""
 
@@ -148,7 +148,7 @@ async def approve_against_redelivery(track: Track, count: int) -> None:
             track.ended(winner, case.milestone_id, "delivered", sign_offs=0)
 
 
-@kind("by_link", "recorded", suite=100)
+@kind("by_link", "recorded", suite=FEW)
 async def record_against_link(track: Track, count: int) -> None:
     """An admin records the signed paper while the approver approves by the link."""
     storage, paper = track.shop.services.storage, Recorded(document=PAPER)
@@ -166,7 +166,7 @@ async def withdraw(track: Track, milestone_id: UUID) -> UUID:
     return await signoff.withdraw(track.db, track.shop.org.command("account_manager"), milestone_id)
 
 
-@kind("one", "other")
+@kind("one", "other", suite=FEW)
 async def two_deliveries(track: Track, count: int) -> None:
     """Two members deliver the same milestone."""
     for milestone_id in await track.milestones(count):
@@ -176,7 +176,7 @@ async def two_deliveries(track: Track, count: int) -> None:
     assert await track.count(Milestone, Milestone.round_number != 1) == 0, "one round each"
 
 
-@kind("withdrawn", "delivered anew", suite=100)
+@kind("withdrawn", "delivered anew", suite=FEW)
 async def deliver_against_withdraw(track: Track, count: int) -> None:
     """One member takes a delivery back while another delivers: refused while it stands, a second round once it is gone."""
     for case in await track.delivered(count):
@@ -201,7 +201,7 @@ def edit(track: Track, contract_id: UUID, version: int, title: str) -> Side:
     return lambda: contracts.change_contract(track.db, track.shop.org.command("account_manager"), contract_id, version, change)
 
 
-@kind("edited first", "activated first")
+@kind("edited first", "activated first", suite=FEW)
 async def edit_against_activate(track: Track, count: int) -> None:
     """A draft is edited while it is made binding: what is agreed is what stands in the contract."""
     for contract_id in await drafts(track, count):
@@ -217,7 +217,7 @@ async def edit_against_activate(track: Track, count: int) -> None:
     assert await track.count(Contract, Contract.title == "Edited") == track.endings["edited first"]
 
 
-@kind("one", "other")
+@kind("one", "other", suite=FEW)
 async def two_activations(track: Track, count: int) -> None:
     """Two members make the same draft binding."""
     for contract_id in await drafts(track, count):
@@ -226,7 +226,7 @@ async def two_activations(track: Track, count: int) -> None:
     assert await track.count(ContractVersion) == await track.count(Contract) == count, "one version each"
 
 
-@kind("one", "other")
+@kind("one", "other", suite=FEW)
 async def two_editors(track: Track, count: int) -> None:
     """Two members save the same draft from the same version (If-Match): the second is told, and loses nothing of the first."""
     (contract_id,) = await drafts(track, 1)

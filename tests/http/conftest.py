@@ -55,7 +55,7 @@ class Clones:
     async def clone(self, **changes: object) -> tuple[Door, Ledger]:
         """A fresh clone: its door, and the hashes of its rows. `changes` are those of the settings."""
         cluster, name = self.furnished.cluster, f"clone_{os.getpid()}_{next(_numbers)}"
-        sql = f"create database {name} template {FURNISHED} owner tollgate_owner"
+        sql = f"create database {name} template {FURNISHED} owner tollgate_owner strategy file_copy"
         await asyncio.to_thread(embedded.run_sql, cluster, sql, "postgres")
         settings = replace(self.furnished.settings, database_url=cluster.url("tollgate_app", name), **changes)  # type: ignore[arg-type]
         assert settings.database_url is not None
@@ -68,7 +68,7 @@ class Clones:
     async def renewed(self, door: Door) -> tuple[Door, Ledger]:
         """The same door onto another fresh clone: making an application takes longer than cloning a database."""
         cluster, name = self.furnished.cluster, f"clone_{os.getpid()}_{next(_numbers)}"
-        sql = f"create database {name} template {FURNISHED} owner tollgate_owner"
+        sql = f"create database {name} template {FURNISHED} owner tollgate_owner strategy file_copy"
         await asyncio.to_thread(embedded.run_sql, cluster, sql, "postgres")
         at = next(place for place, made in enumerate(self.made) if made[2] is door)
         old, database, _door, ledger = self.made[at]

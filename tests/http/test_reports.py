@@ -243,3 +243,17 @@ async def test_an_empty_report_says_what_to_do(world: PaidWorld) -> None:
         assert "No payment fits" in filtered.text
         wrong = await browser.get("/reports/payments", params={"from": "2026-02-02", "to": "2026-02-01"})
         assert wrong.status_code == 422 and "There is a problem" in wrong.text
+
+
+async def test_a_wrong_filter_shows_no_figures_of_others(world: PaidWorld) -> None:
+    await receive(world, eur("77.31"), reference="of all clients")
+    async with AsyncTestClient(create_app(world.billing.settings), base_url="http://127.0.0.1:8000") as client:
+        browser = await signed_in(world, client)
+        assert "77.31" in (await browser.get("/reports/payments")).text
+        unknown = "01890000-0000-7000-8000-000000000000"
+        for filters in ({"client_id": "zzz"}, {"client_id": unknown}, {"contract_id": unknown}, {"currency": "XXX"}, {"from": "soon"}):
+            for more in ({}, {"format": "csv"}):
+                wrong = await browser.get("/reports/payments", params={**filters, **more})
+                assert wrong.status_code == 422 and "There is a problem" in wrong.text, filters
+                shown = ("77.31", "of all clients", "Received in", "Download CSV", "No payment")
+                assert not [one for one in shown if one in wrong.text], filters

@@ -47,6 +47,8 @@ async def test_a_week_of_odd_money(database_url: str, tmp_path: Path) -> None:
         stage.sandbox.pay(at_stripe, "declined")
         await until(lambda: declined(invoice))
         assert "did not go through" in await fiona.open(there)
+        text = await clara.open(link)
+        assert "Your last payment did not go through; nothing was taken." in text and "Pay €1,200.00" in text
 
         # She lets it be debited, which takes days: no second payment is asked for.
         stage.sandbox.pay(at_stripe, "processing")
@@ -54,6 +56,7 @@ async def test_a_week_of_odd_money(database_url: str, tmp_path: Path) -> None:
         assert "A payment is on its way" in await fiona.open(there)
         text = await clara.open(link)
         assert "A payment is on its way" in text and "Pay €" not in text and "IBAN" not in text
+        assert "did not go through" not in text
         stage.sandbox.pay(at_stripe, "settle")
         await becomes(state="paid", reminders_stopped=None)
 
@@ -80,6 +83,7 @@ async def test_a_week_of_odd_money(database_url: str, tmp_path: Path) -> None:
         assert (await invoice())["state"] == "paid"
         text = await clara.open(link)
         assert "Sent back to you" in text and "more than was to be paid" not in text
+        assert "open again" not in text
 
         # Clara's bank asks questions: the invoice is flagged, and Fiona is told where to answer.
         dispute = stage.sandbox.dispute(at_stripe, "product_not_received")
@@ -92,9 +96,13 @@ async def test_a_week_of_odd_money(database_url: str, tmp_path: Path) -> None:
         stage.sandbox.close_dispute(dispute["id"], won=False)
         last = await becomes(state="issued", reminders_stopped=None)
         assert last["open"]["amount"] == "1200.00" and "went back to the payer" in last["stripe"]["problem"]
-        assert "went back to the payer" in await fiona.open("/")
+        text = await fiona.open("/")
+        assert "went back to the payer" in text and "Money went back" in text and "Look at Stripe" not in text
+        text = await fiona.open(there)
+        assert "Closed at Stripe" in text and "Withdrawn" not in text
         text = await clara.open(link)
         assert "Given back by your bank" in text and "Pay €" not in text and "IBAN" in text
+        assert "€1,200.00 of your payment was returned to you." in text and "did not go through" not in text
 
         # The report has each of it on its day, and its sum is the money that is here: nothing.
         report = (await books.get(f"{API}/reports/payments")).json()

@@ -56,7 +56,7 @@ class BackedUp(StripeGateway):
 @asynccontextmanager
 async def restored(path: Path, settings: Settings) -> AsyncIterator[Services]:
     """The services of the restored folder, with a letterbox and the same Stripe."""
-    options = build_parser().parse_args(["restore", str(path)])
+    options = build_parser().parse_args(["restore", str(path), "--data", str(settings.data)])
     assert await asyncio.to_thread(restore.run, options, settings.with_(database_url=None, database_owner_url=None)) == 0
     server = await asyncio.to_thread(embedded.ensure_running, settings.data)
     database = Database(server.url("tollgate_app"))
@@ -203,12 +203,18 @@ async def test_the_commands_on_an_embedded_server_that_runs(tmp_path: Path, caps
     assert code == 0 and "This backup can be restored; the copy is gone again" in says and "WARNING" not in says, says
     code, says = await command("restore", str(tmp_path / "one.tar"), "--data", str(data))
     assert code == 1 and "is not empty" in says, says
+    left, says = await process("restore", str(tmp_path / "one.tar"))
+    assert left == 1 and "Say where to: name a new folder with --data" in says, says
+    code, says = await command("restore", str(tmp_path / "one.tar"), "--data", str(tmp_path / "one.tar"))
+    assert code == 1 and "is no folder" in says, says
     again.mkdir()
     (again / "secret-key").write_bytes((data / "secret-key").read_bytes())
     code, says = await command("restore", str(tmp_path / "one.tar"), "--data", str(again))
     assert code == 0 and "WARNING" not in says and f"tollgate outbox --release --data {again}" in says, says
     code, says = await command("outbox", "--data", str(again), "--release")
     assert code == 0 and "The outbox is held since" in says and "Released" in says, says
+    code, says = await command("outbox", "--data", str(again), "--release")
+    assert code == 0 and f"Nothing was held in {again}" in says, says
     code, says = await command("check", "--data", str(again))
     assert code == 0 and "1 organizations, 0 wrong" in says, says
     code, says = await command("backup", str(tmp_path / "two.tar"), "--data", str(tmp_path / "typo"))
@@ -224,8 +230,8 @@ async def test_a_restore_that_fails_leaves_no_folder(tmp_path: Path, settings: S
     def fails(*_arguments: Any) -> Any:
         raise OSError("no space left on device")
 
-    options = build_parser().parse_args(["restore", str(path)])
     target = settings.with_(database_url=None, data=tmp_path / "second")
+    options = build_parser().parse_args(["restore", str(path), "--data", str(target.data)])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(restore, "_read_back", fails)
         with pytest.raises(OSError, match="no space left"):

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import os
+import re
 import tarfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from tollgate.cli.main import build_parser
 from tollgate.db import embedded, migrating
 from tollgate.db.database import Database
 from tollgate.db.embedded import EmbeddedServer, run_sql
-from tollgate.errors import Conflict, Invalid, TollgateError, Unavailable
+from tollgate.errors import Conflict, Invalid, NotFound, TollgateError, Unavailable
 from tollgate.jobs import Job, enqueue, outbox
 from tollgate.jobs.worker import Run, Worker
 from tollgate.settings import Settings
@@ -221,6 +222,31 @@ async def test_the_owner_address_is_needed(shop: Shop, mine: Settings, tmp_path:
         await asyncio.to_thread(backup.run, options, mine.with_(database_owner_url=None))
 
 
+async def test_a_folder_that_is_missing_is_named(shop: Shop, mine: Settings, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    for to in (f"{missing}/", str(missing / "one.tar")):
+        with pytest.raises(NotFound, match=rf"There is no folder {missing}: make it first"):
+            await asyncio.to_thread(backup.run, build_parser().parse_args(["backup", to]), mine)
+    assert not missing.exists()
+    missing.mkdir()
+    assert await asyncio.to_thread(backup.run, build_parser().parse_args(["backup", f"{missing}/"]), mine) == 0
+    (path,) = missing.iterdir()
+    assert path.name.startswith("tollgate-")
+
+
+@pytest.mark.parametrize("command", [["backup", "--verify"], ["restore", "--try"]], ids=lambda command: str(command[0]))
+def test_what_is_no_backup_is_named_in_a_sentence(tmp_path: Path, command: list[str]) -> None:
+    settings = Settings(data=tmp_path / "data")
+    for name, says in (
+        ("nope.tar", rf"^There is no file {tmp_path}/nope\.tar$"),
+        ("", rf"^{tmp_path} is a folder: name one backup in it$"),
+    ):
+        options = build_parser().parse_args([*command, str(tmp_path / name)])
+        with pytest.raises(TollgateError) as caught:
+            options.does(options, settings)
+        assert re.search(says, str(caught.value.detail)), caught.value.detail
+
+
 def program(folder: Path, name: str, says: str) -> None:
     path = folder / name
     path.write_text(f"#!/bin/sh\necho '{says}'\n")
@@ -365,6 +391,15 @@ async def test_another_secret_key_is_said_aloud(
     assert not (empty.settings.data / "anchors").exists()
 
 
+async def test_a_key_that_was_made_for_want_of_one_is_said_aloud(
+    shop: Shop, mine: Settings, empty: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = await made(mine, tmp_path / "one.tar")
+    empty.settings = empty.settings.with_(secret_key="")
+    assert await restored(path, empty) == 0
+    assert "There was no SECRET_KEY here, so a new one was made: the Stripe keys" in capsys.readouterr().out
+
+
 async def test_an_older_schema_is_migrated(cluster: EmbeddedServer, shop: Shop, mine: Settings, empty: Place, tmp_path: Path) -> None:
     await shop.active(100_00)
     await shop.work()
@@ -497,16 +532,19 @@ async def test_the_outbox_command_says_what_waits(shop: Shop, owner_url: str, ca
     await shop.work()
     await shop.add_note(milestone_id)
     await shop.deliver(milestone_id)
-    await outbox_command.run(shop.services, argparse.Namespace(release=False))
+    await outbox_command.run(shop.services, argparse.Namespace(release=False, data="my folder"), "here")
     assert "The outbox is open" in capsys.readouterr().out
     await held(shop.db, owner_url)
-    await outbox_command.run(shop.services, argparse.Namespace(release=False))
+    await outbox_command.run(shop.services, argparse.Namespace(release=False, data="my folder"), "here")
     says = capsys.readouterr().out
     assert "The outbox is held since" in says and "1 mails to 1 people wait" in says and "mail.send" in says
+    assert "Confirm with: tollgate outbox --release --data 'my folder'\n" in says
     await shop.work()
     assert not [mail for mail in letterbox.mails if "Stage 0" in str(mail["Subject"])], "held"
-    await outbox_command.run(shop.services, argparse.Namespace(release=True))
+    await outbox_command.run(shop.services, argparse.Namespace(release=True, data="my folder"), "here")
     assert "Released" in capsys.readouterr().out
+    await outbox_command.run(shop.services, argparse.Namespace(release=True, data=None), "here")
+    assert "Nothing was held in here" in capsys.readouterr().out
     await shop.work()
     assert letterbox.mails
     assert await checking.check(shop.services)

@@ -14,6 +14,7 @@ from tollgate.billing import service, settlement
 from tollgate.billing.models import CreditNote, CreditNoteLine, CreditNoteTax
 from tollgate.billing.rules import VoidRefused
 from tollgate.billing.service import AlreadyInvoiced, NotADraft, NotCreditable
+from tollgate.billing.stripe_problems import StripeProblem
 from tollgate.contracts.models import Contract
 from tollgate.contracts.rules import TransitionRefused
 from tollgate.db.database import Database
@@ -276,9 +277,9 @@ async def test_the_gateways_facts_are_written_without_touching_the_document(worl
     async with world.db.transaction(world.org.id) as session:
         await settlement.record_gateway(session, invoice.id, stripe_invoice_id="in_1", step="draft")
     async with world.db.transaction(world.org.id) as session:
-        await settlement.record_gateway(
-            session, invoice.id, hosted_url="https://pay.example/in_1", step="sent", problem="card network slow"
-        )
+        problem = StripeProblem("refused", {"answer": "card network slow"})
+        await settlement.record_gateway(session, invoice.id, hosted_url="https://pay.example/in_1", step="sent", problem=problem)
+    assert (await world.invoice(invoice.id)).stripe_problem == "card network slow"
     async with world.db.transaction(world.org.id) as session:
         await settlement.record_gateway(session, invoice.id, problem="")
     now = await world.invoice(invoice.id)

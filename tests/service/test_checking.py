@@ -12,7 +12,9 @@ import pytest
 
 from tests.factories.shop import Shop, make_shop, services_on
 from tollgate.cli import checking
+from tollgate.cli.main import build_parser
 from tollgate.db.database import Database
+from tollgate.errors import NotFound
 from tollgate.files import service as files
 from tollgate.files.storage import LocalStorage
 from tollgate.settings import Settings
@@ -95,6 +97,17 @@ async def test_the_command_ends_with_1_when_a_file_is_gone(shop: Shop, settings:
     code, wrong = await command(settings)
     assert code == 1
     assert wrong.split()[:2] == ["WRONG", "files"]
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["outbox"], ["outbox", "--release"], ["export", "payments"]], ids=" ".join)
+def test_a_misspelt_folder_is_refused_and_nothing_is_made(tmp_path: Path, arguments: list[str]) -> None:
+    """An empty installation would answer that all is well."""
+    wrong = tmp_path / "typo"
+    for folder in (wrong, tmp_path):
+        options = build_parser().parse_args([*arguments, "--data", str(folder)])
+        with pytest.raises(NotFound, match=f"There is no Tollgate in {folder}:"):
+            options.does(options, Settings(data=folder))
+        assert list(tmp_path.iterdir()) == []
 
 
 async def command(settings: Settings) -> tuple[int | None, str]:

@@ -22,7 +22,7 @@ from tests.sandbox.conftest import running
 from tests.service.test_backup import held, with_files
 from tollgate import clock
 from tollgate.audit.anchors import Anchor
-from tollgate.cli import backup, doctor, doctor_database, doctor_machine, serving
+from tollgate.cli import backup, doctor, doctor_database, doctor_machine, runtime, serving
 from tollgate.cli.doctor_findings import FINDINGS, Line
 from tollgate.cli.main import build_parser
 from tollgate.db import embedded, migrating, postgres
@@ -305,6 +305,11 @@ async def _(ward: Ward) -> None:
     ward.patch.setenv("TOLLGATE_PG_BIN", str(ward.settings.data))
 
 
+@spoils("database-none")
+async def _(ward: Ward) -> None:
+    ward.set(database_url=None)
+
+
 @spoils("embedded-major")
 async def _(ward: Ward) -> None:
     ward.set(database_url=None)
@@ -526,8 +531,48 @@ async def test_the_exit_code(ward: Ward, capsys: pytest.CaptureFixture[str]) -> 
     assert "wrong  jobs                 1 dead: mend the cause" in capsys.readouterr().out
 
 
-async def test_a_fresh_folder_is_made_and_is_well(tmp_path: Path) -> None:
+def cluster_made(data: Path, ago: timedelta) -> None:
+    """The file by which the age of an embedded cluster is known."""
+    file = data / "postgres" / "cluster" / "PG_VERSION"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    at = (clock.now() - ago).timestamp()
+    os.utime(file, (at, at))
+
+
+async def test_back_dated_events_make_no_anchor_late_before_one_could_be_written(ward: Ward) -> None:
+    """A demo's sample happened months ago, and its database is of today."""
+    await SPOILED["anchors-late"](ward)
+    cluster_made(ward.settings.data, timedelta(minutes=5))
+    assert "anchors-late" not in {line.id for line in await ward.examine()}
+    cluster_made(ward.settings.data, timedelta(hours=2, minutes=30))
+    assert "anchors-late" in {line.id for line in await ward.examine()}
+
+
+async def test_a_misspelt_folder_is_wrong_and_nothing_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = tmp_path / "typo"
+    options = build_parser().parse_args(["doctor", "--data", str(wrong)])
+    assert await asyncio.to_thread(doctor.run, options, Settings(data=wrong, base_url="http://127.0.0.1:1")) == 1
+    says = capsys.readouterr().out
+    assert f"there is no Tollgate in {wrong}" in says and f"`tollgate serve --data {wrong}`" in says
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_way_out_names_the_folder_that_was_given(ward: Ward, capsys: pytest.CaptureFixture[str]) -> None:
+    await SPOILED["outbox-held"](ward)
+    options = build_parser().parse_args(["doctor", "--data", "my folder"])
+    await asyncio.to_thread(doctor.run, options, ward.settings)
+    assert "`tollgate outbox --release --data 'my folder'`" in capsys.readouterr().out
+
+
+async def test_a_fresh_folder_is_well(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path / "fresh", base_url="http://127.0.0.1:1")
+
+    def make() -> None:
+        with runtime.database(settings, create=True):
+            pass
+
+    await asyncio.to_thread(make)
     lines = await asyncio.to_thread(doctor.examine, settings)
     assert {line.id for line in lines if line.verdict == "wrong"} == {"mail-unset"}
     assert {line.subject for line in lines if line.verdict == "ok"} >= {"schema", "row-level security", "triggers", "database role"}

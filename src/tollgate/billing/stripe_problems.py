@@ -24,7 +24,7 @@ SENTENCES: Mapping[str, Message] = {
     ),
     "voided_there": _("Somebody made this invoice void at Stripe; it can be paid by transfer"),
     "went_back": _(
-        "%(amount)s went back to the payer, and Stripe opens no paid invoice again: collect %(open)s by transfer, or credit the invoice"
+        "%(amount)s went back to the payer, and Stripe cannot reopen a paid invoice: collect %(open)s by transfer, or credit the invoice"
     ),
     "asks_less": _("Stripe asks for %(theirs)s of the %(open)s that are open, since money went back: collect the rest by transfer"),
     "no_whole_amount": _("%(count)s minor units of %(currency)s at Stripe are no whole amount of ours"),

@@ -68,8 +68,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         print(f"{path} is whole")
         describe(manifest)
         return 0
-    if settings.database_url is None and not (settings.data / "postgres").exists():
-        raise NotFound(_("There is no Tollgate in %(data)s: name its folder with --data, or set DATABASE_URL", data=settings.data))
+    if options.to.endswith(os.sep) and not path.is_dir():
+        raise NotFound(_("There is no folder %(folder)s: make it first, or name another", folder=path))
     if settings.database_url is not None and settings.database_owner_url is None:
         raise Invalid(_("Set DATABASE_OWNER_URL: the serving role does not see the directory tables, so it cannot back them up"))
     with runtime.database(settings, migrate_embedded=False) as (ready, _server):
@@ -102,6 +102,8 @@ def make(settings: Settings, to: Path) -> Path:
     path = to / f"tollgate-{made_at:%Y%m%dT%H%M%SZ}.tar" if to.is_dir() else to
     if path.exists():
         raise Conflict(_("%(path)s is there already; a backup never replaces a file", path=path))
+    if not path.parent.is_dir():
+        raise NotFound(_("There is no folder %(folder)s: make it first, or name another", folder=path.parent))
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
             written = Path(scratch, "backup.tar")
@@ -109,7 +111,7 @@ def make(settings: Settings, to: Path) -> Path:
             archive.verify(written)
             _name(written, path)
     except OSError as error:
-        raise Unavailable(_("The backup could not be written: %(reason)s", reason=error)) from error
+        raise Unavailable(_("%(path)s could not be written: %(reason)s", path=path, reason=error.strerror or error)) from error
     _remember(settings.data, made_at, path)
     return path
 

@@ -22,7 +22,7 @@ from uuid import UUID
 import msgspec
 
 from tollgate.canonical import canonical_json
-from tollgate.errors import Invalid, _
+from tollgate.errors import Invalid, NotFound, _
 
 FORMAT = 1
 MANIFEST, DUMP, ANCHORS, FILES = "manifest.json", "database.dump", "anchors", "files"
@@ -120,12 +120,18 @@ def add_bytes(archive: tarfile.TarFile, name: str, content: bytes, made_at: date
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest alone. Raises `Invalid` for what is no backup, is damaged, or was made by a release we do not know."""
+    """The manifest alone. Raises `NotFound`, and `Invalid` for what is no backup, is damaged, or is of an unknown release."""
     try:
         with tarfile.open(path, "r:") as archive:
             return _manifest_in(archive, path)
     except (tarfile.TarError, EOFError) as error:
         raise Invalid(_("%(path)s is not a backup of Tollgate: %(reason)s", path=path, reason=error)) from error
+    except FileNotFoundError:
+        raise NotFound(_("There is no file %(path)s", path=path)) from None
+    except IsADirectoryError:
+        raise Invalid(_("%(path)s is a folder: name one backup in it", path=path)) from None
+    except OSError as error:
+        raise Invalid(_("%(path)s cannot be read: %(reason)s", path=path, reason=error.strerror or error)) from error
 
 
 def _manifest_in(archive: tarfile.TarFile, path: Path) -> Manifest:

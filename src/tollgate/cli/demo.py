@@ -68,7 +68,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         kept = _load(settings.data)
         if options.empty and kept.whole and not kept.empty:
             raise Unavailable(_("%(data)s holds the sample data already; give another folder with --data", data=settings.data))
-        with runtime.database(settings) as (ready, server):
+        with runtime.database(settings, create=True) as (ready, server):
             assert server is not None
             try:
                 asyncio.run(_run(options, ready, server, kept))

@@ -1,13 +1,15 @@
 """`tollgate doctor`: is this installation set up so that it can be trusted? One line per question, with the way out.
 
 What it can find is listed in `doctor_findings.py`. Every question is asked, also after a wrong answer; nothing is changed,
-except that an embedded database that never was is made.
+and an embedded database that never was is not made.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import re
+import shlex
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -19,8 +21,7 @@ from tollgate.cli import doctor_machine as of_machine
 from tollgate.cli import doctor_outside as of_world
 from tollgate.cli import runtime
 from tollgate.cli.doctor_findings import FINDINGS, Line, Verdict, fine, found
-from tollgate.db import migrating
-from tollgate.db.embedded import EmbeddedServer, ensure_running, recorded_major
+from tollgate.db.embedded import EmbeddedServer, ensure_running
 from tollgate.errors import TollgateError
 from tollgate.settings import Settings
 
@@ -37,8 +38,13 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     lines = [*getattr(options, "refused_lines", [])]
     lines += examine(settings, all_files=options.files, refused=getattr(options, "refused", frozenset()))
     for line in lines:
-        print(f"{line.verdict:<6} {line.subject:<20} {line.says}")
+        print(f"{line.verdict:<6} {line.subject:<20} {_with_folder(line.says, options.data)}")
     return 1 if any(line.verdict == "wrong" for line in lines) else 0
+
+
+def _with_folder(says: str, data: str | None) -> str:
+    """The commands that a way out names, for the folder that was given here."""
+    return says if data is None else re.sub(r"`(tollgate [^`]+)`", lambda named: f"`{named[1]} --data {shlex.quote(data)}`", says)
 
 
 def examine(settings: Settings, *, all_files: bool = False, refused: frozenset[str] = frozenset()) -> list[Line]:
@@ -50,6 +56,8 @@ def examine(settings: Settings, *, all_files: bool = False, refused: frozenset[s
         return lines
     if settings.database_url is None and (without := list(of_machine.programs(settings))):
         return lines + without
+    if runtime.is_missing(settings):
+        return [*lines, found("database-none", f"there is no Tollgate in {settings.data}")]
     try:
         with _database(settings) as (ready, server):
             lines.append(fine("database", f"embedded, socket in {server.socket_folder}" if server is not None else "DATABASE_URL"))
@@ -67,11 +75,8 @@ def _database(settings: Settings) -> Iterator[tuple[Settings, EmbeddedServer | N
         urls = (runtime.driver_url(settings.database_url), runtime.driver_url(settings.database_owner_url))
         yield settings.with_(database_url=urls[0], database_owner_url=urls[1], secret_key=_key(settings)), None
         return
-    is_new = recorded_major(settings.data) is None
     server = ensure_running(settings.data)
     try:
-        if is_new:
-            migrating.upgrade(server.url("tollgate_owner"))
         yield settings.with_(database_url=server.url("tollgate_app"), secret_key=_key(settings)), server
     finally:
         server.stop()

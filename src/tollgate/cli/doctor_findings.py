@@ -75,6 +75,7 @@ FINDINGS: dict[str, Kind] = {
     # --- the database
     "embedded-none": Kind("database", "wrong", "pip install 'tollgate[embedded]', or set TOLLGATE_PG_BIN or DATABASE_URL"),
     "embedded-major": Kind("database", "wrong", "install that major and set TOLLGATE_PG_BIN, or move by backup and restore"),
+    "database-none": Kind("database", "wrong", "name its folder with --data, or set DATABASE_URL; `tollgate serve` makes a new one"),
     "database-away": Kind("database", "wrong", "check the address, and that PostgreSQL runs and lets this role in"),
     "database-old": Kind("database", "wrong", "move to PostgreSQL 15 or newer, by backup and restore"),
     "schema-behind": Kind("schema", "wrong", "run `tollgate migrate`"),

@@ -109,6 +109,9 @@ def proxies(settings: Settings) -> Iterator[Line]:
 def data_folder(settings: Settings) -> Iterator[Line]:
     """Ours, writable, closed to others, with room."""
     data = settings.data
+    if settings.database_url is None and not data.exists():
+        # A misspelt name must not become a folder; that no database is there is found elsewhere.
+        return
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=data):

@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:  # Outages and unusable folders get one line; a bug keeps its traceback.
         if isinstance(error, OSError) and error.filename is not None:
             # A data folder that cannot be made or written: one line says more than a traceback.
-            print(f"tollgate: {error}", file=sys.stderr)
+            print(f"tollgate: {error.filename}: {error.strerror or error}", file=sys.stderr)
         elif is_outage(error):
             print(f"tollgate: the database does not answer: {type(error).__name__}: {str(error).splitlines()[0][:200]}", file=sys.stderr)
         else:
@@ -110,7 +110,7 @@ def run_serve(options: argparse.Namespace, settings: Settings) -> int:
                     print(f"Tollgate serves {address}", flush=True)
                     await stop.wait()
 
-    with runtime.database(settings) as (ready, server):
+    with runtime.database(settings, create=True) as (ready, server):
         if server is not None:
             print(f"No DATABASE_URL: running on the embedded PostgreSQL in {settings.data}", flush=True)
         asyncio.run(serve(ready, server))
@@ -133,14 +133,14 @@ def run_worker(options: argparse.Namespace, settings: Settings) -> int:
                     print("Tollgate's worker runs", flush=True)
                     await stop.wait()
 
-    with runtime.database(settings) as (ready, server):
+    with runtime.database(settings, create=True) as (ready, server):
         asyncio.run(work(ready, server))
     return 0
 
 
 def run_migrate(options: argparse.Namespace, settings: Settings) -> int:
     """Upgrade, or check that models and schema agree."""
-    with runtime.database(settings, migrate_embedded=False) as (ready, _server):
+    with runtime.database(settings, create=True, migrate_embedded=False) as (ready, _server):
         url = ready.database_owner_url or ready.database_url
         assert url is not None
         migrating.upgrade(url)
@@ -170,8 +170,9 @@ def run_outbox(options: argparse.Namespace, settings: Settings) -> int:
 
     async def work(ready: Settings) -> None:
         async with runtime.services(ready) as shared:
-            await outbox.run(shared, options)
+            await outbox.run(shared, options, place)
 
+    place = str(settings.data) if settings.database_url is None else "the database of DATABASE_URL"
     with runtime.database(settings) as (ready, _server):
         asyncio.run(work(ready))
     return 0
@@ -197,7 +198,7 @@ def run_creating(does: Callable[[Services, argparse.Namespace], Coroutine[Any, A
             async with runtime.services(ready) as shared:
                 return await does(shared, options)
 
-        with runtime.database(settings) as (ready, _server):
+        with runtime.database(settings, create=True) as (ready, _server):
             print_result(asyncio.run(work(ready)), as_json=options.json)
         return 0
 

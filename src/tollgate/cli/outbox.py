@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from datetime import datetime
 
 from sqlalchemy import text
@@ -22,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--release", action="store_true", help="let jobs run again after a restore")
 
 
-async def run(shared: Services, options: argparse.Namespace) -> None:
-    """Say what waits; with `--release`, end the hold."""
+async def run(shared: Services, options: argparse.Namespace, place: str) -> None:
+    """Say what waits; with `--release`, end the hold. `place` says where that is."""
     async with shared.db.directory() as session:
         held = await outbox.state(session)
         waiting = await outbox.waiting(session)
@@ -44,14 +45,18 @@ async def run(shared: Services, options: argparse.Namespace) -> None:
     if mails:
         print(f"  {mails} mails to {receivers} people wait, the oldest since {_instant(min(oldest))}; each keeps its Message-ID")
     if held is None:
+        if options.release:
+            print(f"Nothing was held in {place}, so nothing was released")
         return
     if not options.release:
         print("What was sent after the backup would be sent again, under the same Message-IDs. Stripe is asked before it is told anything")
-        print("Confirm with: tollgate outbox --release")
+        # A command that is copied must reach the same folder.
+        where = f" --data {shlex.quote(options.data)}" if options.data else ""
+        print(f"Confirm with: tollgate outbox --release{where}")
         return
     async with shared.db.directory() as session:
-        await outbox.release(session)
-    print("Released: workers go on")
+        released = await outbox.release(session)
+    print("Released: workers go on" if released else f"Nothing was held in {place} any more")
 
 
 def _instant(instant: datetime) -> str:

@@ -45,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Exit code 0 when everything was restored and every check holds."""
+    is_embedded = settings.database_url is None and not options.only_try
+    if is_embedded and options.data is None and not os.environ.get("TOLLGATE_DATA"):
+        raise Invalid(_("Say where to: name a new folder with --data, or set TOLLGATE_DATA or DATABASE_URL"))
     path = Path(options.file).expanduser().absolute()
     manifest = archive.read_manifest(path)
     if not migrating.knows(manifest.revision):
@@ -77,7 +80,9 @@ def _try(path: Path, manifest: archive.Manifest, settings: Settings) -> int:
 
 def _into_folder(path: Path, manifest: archive.Manifest, settings: Settings) -> int:
     target = settings.data
-    if target.exists() and (not target.is_dir() or {entry.name for entry in target.iterdir()} - {SECRET_FILE}):
+    if target.exists() and not target.is_dir():
+        raise Conflict(_("%(target)s is no folder: restore into a new one, with --data", target=target))
+    if target.exists() and {entry.name for entry in target.iterdir()} - {SECRET_FILE}:
         raise Conflict(_("%(target)s is not empty: restore into a new folder, with --data", target=target))
     secret = _secret_of(settings)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -103,11 +108,12 @@ def _into_server(path: Path, manifest: archive.Manifest, settings: Settings) -> 
     for folder in (files, settings.data / "anchors"):
         if folder.exists() and any(folder.iterdir()):
             raise Conflict(_("%(target)s is not empty: restore into a new folder, with --data", target=folder))
+    had_key = bool(_secret_of(settings))
     settings = settings.with_secret()
     ready = settings.with_(
         database_url=runtime.driver_url(settings.database_url), database_owner_url=runtime.driver_url(settings.database_owner_url)
     )
-    holds = asyncio.run(_fill(path, manifest, ready))
+    holds = asyncio.run(_fill(path, manifest, ready, had_key=had_key))
     _say_end(holds, "")
     return 0 if holds else 1
 
@@ -132,10 +138,11 @@ def _embedded(path: Path, manifest: archive.Manifest, settings: Settings) -> boo
             _("The backup is of PostgreSQL %(needed)s, and only %(found)s is here: set TOLLGATE_PG_BIN to a newer one",
               needed=manifest.postgresql, found=found.version)
         )  # fmt: skip
+    had_key = bool(_secret_of(settings))
     server = ensure_running(settings.data)
     try:
         ready = settings.with_secret().with_(database_url=server.url(APP_ROLE), database_owner_url=server.url(OWNER_ROLE))
-        return asyncio.run(_fill(path, manifest, ready))
+        return asyncio.run(_fill(path, manifest, ready, had_key=had_key))
     finally:
         server.stop()
 
@@ -156,7 +163,7 @@ def _say_end(holds: bool, where: str) -> None:
 # --- What is done
 
 
-async def _fill(path: Path, manifest: archive.Manifest, settings: Settings) -> bool:
+async def _fill(path: Path, manifest: archive.Manifest, settings: Settings, *, had_key: bool) -> bool:
     """Files first, then the database that names them, held; then every check. Settings name both roles' addresses."""
     assert settings.database_owner_url is not None and settings.database_url is not None
     same_key = archive.fingerprint(settings.secret_key) == manifest.secret_key_fingerprint
@@ -175,7 +182,7 @@ async def _fill(path: Path, manifest: archive.Manifest, settings: Settings) -> b
     await _read_back(storage, manifest)
     print(f"Restored {sum(manifest.tables.values()):,} rows and {manifest.file_count:,} files; every count, audit head and file agrees")
     if not same_key:
-        _warn_of_key()
+        _warn_of_key(had_key=had_key)
     async with runtime.services(settings) as shared:
         return await _check(shared)
 
@@ -302,8 +309,9 @@ async def _read_back(storage: Storage, manifest: archive.Manifest) -> None:
             await storage.get(organization, name)
 
 
-def _warn_of_key() -> None:
-    print("WARNING: SECRET_KEY is not the one of the backup. The Stripe keys that organizations entered cannot be read and have to be")
+def _warn_of_key(*, had_key: bool) -> None:
+    why = "SECRET_KEY is not the one of the backup." if had_key else "There was no SECRET_KEY here, so a new one was made:"
+    print(f"WARNING: {why} {'The' if had_key else 'the'} Stripe keys that organizations entered cannot be read and have to be")
     print("  entered again, every link that was mailed has ended, and the anchors of the audit trails cannot be checked: they lie in")
     print(f"  {FOREIGN_ANCHORS}. If you still have the old key, restore once more with it.")
 

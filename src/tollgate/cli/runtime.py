@@ -13,16 +13,24 @@ import structlog
 
 from tollgate.app import Services
 from tollgate.db import migrating
-from tollgate.db.embedded import EmbeddedServer, ensure_running
-from tollgate.errors import Unavailable, _
+from tollgate.db.embedded import EmbeddedServer, ensure_running, recorded_major
+from tollgate.errors import NotFound, Unavailable, _
 from tollgate.settings import Settings
 
 log = structlog.get_logger("tollgate")
 
 
 @contextmanager
-def database(settings: Settings, *, migrate_embedded: bool = True) -> Iterator[tuple[Settings, EmbeddedServer | None]]:
-    """Settings whose database answers: the given one, or the embedded one, started or attached to and migrated."""
+def database(
+    settings: Settings, *, create: bool = False, migrate_embedded: bool = True
+) -> Iterator[tuple[Settings, EmbeddedServer | None]]:
+    """Settings whose database answers: the given one, or the embedded one, started or attached to and migrated.
+
+    Only with `create` is an embedded one made that never was: a command that asks must not answer from an empty place because
+    its folder was misspelt. Raises `NotFound`, and leaves nothing behind.
+    """
+    if not create and is_missing(settings):
+        raise NotFound(_("There is no Tollgate in %(data)s: name its folder with --data, or set DATABASE_URL", data=settings.data))
     settings = settings.with_secret()
     if settings.database_url is not None:
         yield (
@@ -38,6 +46,11 @@ def database(settings: Settings, *, migrate_embedded: bool = True) -> Iterator[t
         yield settings.with_(database_url=server.url("tollgate_app"), database_owner_url=owner), server
     finally:
         server.stop()
+
+
+def is_missing(settings: Settings) -> bool:
+    """Whether the embedded database would have to be made first."""
+    return settings.database_url is None and recorded_major(settings.data) is None
 
 
 async def _is_of_newer_release(owner_url: str) -> bool:

@@ -422,6 +422,8 @@ class StoppedShown:
     number: str
     step: str
     problem: Message
+    code: str | None
+    client_name: str
 
 
 async def stopped(session: AsyncSession, organization_id: UUID, limit: int = 50) -> list[StoppedShown]:
@@ -435,9 +437,17 @@ async def stopped(session: AsyncSession, organization_id: UUID, limit: int = 50)
         .order_by(Invoice.created_at.desc(), Invoice.id.desc())
         .limit(limit)
     )
-    found = rows.scalars()
+    found = list(rows.scalars())
+    names = await client_names(session, organization_id, {row.client_id for row in found})
     return [
-        StoppedShown(invoice_id=row.id, number=str(row.number), step=row.stripe_step, problem=problem)
+        StoppedShown(
+            invoice_id=row.id,
+            number=str(row.number),
+            step=row.stripe_step,
+            problem=problem,
+            code=row.stripe_problem_code,
+            client_name=names[row.client_id],
+        )
         for row in found
         if (problem := problem_of(row)) is not None
     ]

@@ -24,7 +24,8 @@ EVERY = timedelta(minutes=5)
 OVERLAP = timedelta(minutes=10)
 """The gateway lists an event some time after its own instant."""
 FIRST_LOOK_BACK = timedelta(days=1)
-STUCK_AFTER = timedelta(minutes=15)
+STUCK_AFTER = timedelta(minutes=5)
+"""A job that an outage sent to sleep may sleep for an hour; a gateway that answers the poll is awake."""
 SLOTS = 288
 """A day in steps of `EVERY`: each open invoice has its slot, so that all are looked at once a day and never all at once."""
 

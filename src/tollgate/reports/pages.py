@@ -57,7 +57,7 @@ async def _choices(session: AsyncSession, organization_id: UUID) -> dict[str, li
 
 
 def _asked(form: Form, choices: dict[str, list[tuple[Any, Any]]]) -> PaymentsAsked:
-    """The filters as typed; a wrong one is shown at its field and does not narrow the report."""
+    """The filters as typed; a wrong one is shown at its field; no figures are shown beside it."""
     since, until = form.day("from"), form.day("to")
     if since is not None and until is not None and since > until:
         form.refuse("to", _("The last day comes before the first"))
@@ -92,7 +92,8 @@ async def show_payments(request: AnyRequest, caller: NamedDependency[Caller], db
         after = read_place(request.query_params.get("cursor"))
     except Invalid:
         after = None
-    report = await service.payments_report(db, caller.organization_id, asked, after=after, limit=100)
+    # Without the filter that was wrong the figures would be those of more than was asked for, so there are none.
+    report = await service.payments_report(db, caller.organization_id, asked, after=after, limit=100) if form.is_valid else None
     return page(
         "reports/payments.html",
         status=200 if form.is_valid else 422,
@@ -103,7 +104,7 @@ async def show_payments(request: AnyRequest, caller: NamedDependency[Caller], db
         states=STATES,
         filtered=bool(typed),
         csv=_address(typed, format="csv"),
-        following=_address(typed, cursor=cursor_of(report.following)) if report.following is not None else None,
+        following=_address(typed, cursor=cursor_of(report.following)) if report is not None and report.following is not None else None,
         first=_address(typed) if after is not None else None,
         clients=choices["clients"],
         contracts=choices["contracts"],

@@ -27,6 +27,7 @@ from tollgate.web.rendering import Seller
 
 NOT_PAYABLE = frozenset(("voided", "stopped", "below_minimum"))
 PAYABLE_STATES = (InvoiceState.ISSUED, InvoiceState.PARTLY_PAID)
+TAKEN_BACK = (InvoiceState.VOID, InvoiceState.CREDITED)
 SOON = timedelta(minutes=10)
 """How long a page looks by itself for what follows in a moment: the invoice, its PDF, the Pay button."""
 METHODS = {"stripe": _("Paid online"), "bank_transfer": _("Bank transfer")}
@@ -64,7 +65,11 @@ class PayableInvoice:
     bank: BankView | None
     payments: tuple[PaymentRow, ...]
     credit: Money
-    """What was paid on its page beyond what was open: the client's credit."""
+    """What was paid on its page beyond what was open: the client's credit. Of an invoice that was taken back, all that is left."""
+    returned: Money
+    """What of the open amount was paid on its page and went back: by refunds, and disputes that were lost."""
+    last_failed: bool
+    """Whether the last payment failed (a declined card, a debit that bounced) and nothing came since."""
     below_minimum: bool
     """Too little for a card: by transfer only."""
 
@@ -82,6 +87,11 @@ class PayableInvoice:
     def is_settled(self) -> bool:
         """Whether nothing more is to be paid."""
         return not self.shown.open.is_positive
+
+    @property
+    def is_open_again(self) -> bool:
+        """Whether something is open since money went back."""
+        return self.shown.state in PAYABLE_STATES and self.returned.is_positive
 
     @property
     def is_on_its_way(self) -> bool:
@@ -204,9 +214,24 @@ async def payable_invoice(session: AsyncSession, organization_id: UUID, invoice_
         pay_pending=payable and not url and shown.stripe.step in UNDER_WAY and shown.stripe.problem is None,
         bank=_bank(organization, shown.number) if is_open and not shown.pending.is_positive else None,
         payments=_payments(list(reversed(received)), invoice_id),
-        credit=total((one.client_credit for one in mine), shown.currency),
+        credit=kept_as_credit(received, shown),
+        # What was too much went back first; it explains nothing of what is open.
+        returned=min(total((one.refunded for one in mine), shown.currency), shown.open),
+        last_failed=is_open and not shown.pending.is_positive and _last_failed(received, shown.declined_at),
         below_minimum=is_open and shown.stripe.step == "below_minimum",
     )
+
+
+def kept_as_credit(received: Sequence[payments.PaymentShown], invoice: InvoiceShown) -> Money:
+    """What of an invoice's payments is the client's credit: what was too much, and all that is left once it was taken back."""
+    kept = [one.client_credit for one in received if one.made_for is not None and one.made_for.invoice_id == invoice.id]
+    if invoice.state in TAKEN_BACK:
+        kept += [part.amount for one in received for part in one.allocations if part.invoice_id == invoice.id]
+    return total(kept, invoice.currency)
+
+
+def _last_failed(received: Sequence[payments.PaymentShown], declined_at: datetime | None) -> bool:
+    return declined_at is not None and all(one.created_at < declined_at for one in received)
 
 
 def _bank(organization: Organization, number: str) -> BankView | None:

@@ -179,15 +179,16 @@ async def _stuck(session: AsyncSession, caller: Caller) -> list[Need]:
             )
         )
     for stopped in await payments.stopped(session, organization_id):
-        halted = stopped.step == "stopped"
+        halted, went_back = stopped.step == "stopped", stopped.code == "went_back"
         found.append(
             Need(
                 rank=1 if halted else 3,
                 since=clock.now(),
                 tone="overdue" if halted else "at_risk",
-                word=_("Stripe stopped") if halted else _("Look at Stripe"),
+                word=_("Stripe stopped") if halted else _("Money went back") if went_back else _("Look at Stripe"),
                 title=stopped.number,
-                detail=stopped.problem,
+                # The sentence names the amount.
+                detail=_("%(client)s · %(problem)s", client=stopped.client_name, problem=stopped.problem) if went_back else stopped.problem,
                 href=f"/invoices/{stopped.invoice_id}",
             )
         )

@@ -19,6 +19,7 @@ from tollgate.money.amount import Money
 from tollgate.parties import queries as parties
 from tollgate.payments import queries as payments
 from tollgate.screens.activity import activity_of
+from tollgate.screens.client_queries import kept_as_credit
 from tollgate.web.forms import Form
 from tollgate.web.rendering import page
 
@@ -63,9 +64,10 @@ async def invoice_page(
         form=Form.empty(csrf_token=csrf_token_for(request), values={"version": invoice.version}),
         invoice=invoice,
         payments=[_for_this(one, invoice_id) for one in received],
+        kept=kept_as_credit(received, invoice),
         billed_to=[one.name for one in billed_to],
         activity=activity,
-        stripe=_stripe_words(invoice.stripe.step, invoice.state),
+        stripe=_stripe_words(invoice.stripe.step, invoice.state, paid_there=any(_paid_there(one, invoice_id) for one in received)),
         reasons=reasons_against_void(invoice),
         zone=seller.time_zone,
         may_bill=caller.may(Permission.BILL),
@@ -92,9 +94,16 @@ def _for_this(payment: payments.PaymentShown, invoice_id: UUID) -> Settling:
     )
 
 
-def _stripe_words(step: str, state: str) -> tuple[str, Message, Message]:
+def _paid_there(payment: payments.PaymentShown, invoice_id: UUID) -> bool:
+    return payment.method == "stripe" and payment.made_for is not None and payment.made_for.invoice_id == invoice_id
+
+
+def _stripe_words(step: str, state: str, *, paid_there: bool) -> tuple[str, Message, Message]:
     if state == "paid" and step in {"finalized", "sent", "below_minimum"}:
         return "paid", _("Settled"), _("There is nothing left to pay at Stripe.")
+    if step == "voided" and paid_there:
+        tone, _word, says = STRIPE_WORDS[step]
+        return tone, _("Closed at Stripe"), says
     return STRIPE_WORDS.get(step, STRIPE_WORDS["waiting"])
 
 
