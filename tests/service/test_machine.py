@@ -656,7 +656,7 @@ class Lives(RuleBasedStateMachine):
 
 async def test_random_lives(database_url: str, settings: Settings, capsys: Any) -> None:
     """Lives drawn by hypothesis; every step is one event and everything that follows from it."""
-    lives = size(40, 2_000)
+    lives = size(24, 2_000)
     phases = [Phase.generate, Phase.shrink] if os.environ.get("TOLLGATE_SHRINK") else [Phase.generate]
     options = sized(
         max_examples=lives,
