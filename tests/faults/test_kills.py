@@ -13,7 +13,7 @@ from tollgate.db import embedded
 
 
 async def test_killed_lives(cluster: embedded.EmbeddedServer, say: Callable[[str], None]) -> None:
-    count = size(300, 10_000)
+    count = size(150, 10_000)
     with structlog.testing.capture_logs():
         async with kills.databases(cluster, TEMPLATE) as new:
             figures = await kills.run(new, range(1, count + 1), seed(), say)
