@@ -117,7 +117,7 @@ class Worker:
                 self._wake.clear()
                 try:
                     found = await self._fill(running)
-                except Exception as error:
+                except Exception as error:  # Only an outage is waited for; anything else is raised.
                     if not is_outage(error):
                         raise
                     # The database went away: wait and try again, it is restarted more often than it is lost.
@@ -212,7 +212,7 @@ class Worker:
                     await _extend(session, run)
             except LeaseLost:
                 return
-            except Exception as error:
+            except Exception as error:  # Only an outage is waited for; anything else is raised.
                 if not is_outage(error):
                     raise
 
@@ -230,7 +230,7 @@ class Worker:
                 async with self.db.directory() as session:
                     await session.execute(text("select job_fail(:id, :fence, :error, :run_at, :fault)"), failure)
                 return
-            except Exception as lost:
+            except Exception as lost:  # Only an outage is waited for; anything else is raised.
                 if not is_outage(lost) or self._stopping.is_set():
                     raise
                 await asyncio.sleep(self.poll_seconds)
@@ -246,7 +246,7 @@ class Worker:
                     driver.add_termination_listener(lambda *_, closed=closed: closed.set())
                     await driver.add_listener(CHANNEL, lambda *_: self._wake.set())
                     await closed.wait()
-            except Exception as error:
+            except Exception as error:  # Only an outage is waited for; anything else is raised.
                 # The driver speaks here itself, in errors of its own. Whatever it is: nobody else would listen again.
                 if not is_outage(error):
                     log.warning("listening again", error=type(error).__name__, exc_info=True)
